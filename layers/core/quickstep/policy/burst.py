@@ -1,0 +1,43 @@
+"""Burst: when load suddenly doubles, size on the newest datapoint and remove nothing for a while.
+
+Knative's panic mode (pkg/autoscaler/scaling): enter at 200 % of what is meant to be carried, keep the largest count seen
+while it lasts, leave one stable window after the last breach. Without Knative's 2-s ticks, so it changes little.
+"""
+
+from __future__ import annotations
+
+from quickstep.model.decision import Step
+from quickstep.policy.demand import copies_for
+from quickstep.policy.facts import Facts
+from quickstep.reasons import Reason
+
+STAGE = "burst"
+
+
+def apply(facts: Facts, recommended: int) -> Step:
+    """Raise to the newest datapoint's need while a burst runs; hold the largest such count until it is over."""
+    target_per_copy = facts.target.target_per_copy
+    if target_per_copy is None or facts.demand_policy is None:
+        return Step(STAGE, recommended, Reason.NOT_CONFIGURED)
+    guards, state, newest = facts.target.guards, facts.state, facts.demand.newest
+    meant = max(1, facts.observation.current) * target_per_copy
+    bursting = newest is not None and newest >= guards.burst_ratio * meant
+    until_s = facts.now_s + guards.burst_hold_s if bursting else state.burst_until_s
+    if until_s is None or until_s <= facts.now_s:
+        memory = {"burst_until_s": None, "burst_copies": 0} if state.burst_until_s is not None else {}
+        return Step(STAGE, recommended, Reason.UNCHANGED, memory=memory)
+    copies = max(state.burst_copies if state.burst_until_s is not None else 0, recommended)
+    if bursting and newest is not None:
+        copies = max(copies, copies_for(newest, target_per_copy))
+    detail = f"burst until {until_s - facts.now_s:.0f} s from now keeps at least {copies}"
+    if bursting:
+        detail = f"{newest:.0f} in flight is {newest / meant:.1f} × what the serving copies are meant for; " + detail
+    return Step(
+        STAGE,
+        max(recommended, copies),
+        Reason.BURST_HOLD,
+        detail,
+        {"newest": newest, "meant": meant},
+        look_again_at_s=until_s,
+        memory={"burst_until_s": until_s, "burst_copies": copies},
+    )
