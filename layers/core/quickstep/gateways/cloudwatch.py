@@ -1,0 +1,201 @@
+"""Amazon CloudWatch: the metrics of one target in one call, and the state of alarms."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from quickstep.gateways.aws import client
+from quickstep.gateways.refusals import translated
+from quickstep.gateways.sagemaker import seconds
+from quickstep.model.observation import Alarm, AlarmState, Datapoint, Metrics, Series
+from quickstep.model.targets import Dimension, ScalableTarget
+
+NAMESPACE = "AWS/SageMaker"
+HIGH_RESOLUTION_S = 10
+"""Period of the two concurrency metrics, and the one at which failures for want of a copy are asked for."""
+MINUTE_S = 60
+"""Period of SageMaker's other invocation metrics."""
+LONGEST_WINDOW_S = 3 * 3600 - MINUTE_S
+"""CloudWatch keeps 10-s data for three hours and answers nothing for a start before that; one minute is for rounding."""
+ALARMS_PER_CALL = 100
+"""The most alarm names that one DescribeAlarms takes, and the most alarms that one page returns."""
+
+_MICROSECONDS_PER_SECOND = 1e6
+_BELOW = frozenset({"LessThanThreshold", "LessThanOrEqualToThreshold", "LessThanLowerThreshold"})
+
+
+def target_metrics(target: ScalableTarget, *, now_s: float, concurrency_window_s: float = 900.0) -> Metrics:
+    """Every series that a decision about `target` may look at, over the last `concurrency_window_s` seconds.
+
+    One GetMetricData call of five metrics for a component (average and maximum of the concurrency, invocations,
+    failures for want of a copy, model latency), four for a variant, which has no such failures. The window begins on a whole
+    minute and ends with the 10-s period that `now_s` lies in, so the newest datapoints may still be filling: whoever
+    decides must know that. A window beyond `LONGEST_WINDOW_S` is cut to it.
+
+    In the answer datapoints are oldest first, and a missing one is absent, as is one that cannot be (not a number,
+    infinite, negative). A series is None if CloudWatch could not read that metric; a series without points was read
+    and is empty. Latency is in seconds, though SageMaker publishes microseconds.
+    Raises the errors of `refusals`.
+    """
+    if not concurrency_window_s > 0:
+        raise ValueError(f"concurrency_window_s is {concurrency_window_s}; expected more than 0")
+    start_s = now_s - min(concurrency_window_s, LONGEST_WINDOW_S)
+    request = {
+        "MetricDataQueries": _queries(target),
+        # Multiples of the period are answered faster and never cut a period in two (GetMetricData reference).
+        "StartTime": _whole(start_s, MINUTE_S),
+        "EndTime": _whole(now_s + HIGH_RESOLUTION_S, HIGH_RESOLUTION_S),
+        "ScanBy": "TimestampAscending",
+    }
+    with translated(f"read the metrics of {target.target_id}"):
+        read = _read(request)
+    return Metrics(
+        concurrency=_merge(read.get("concurrency_average"), read.get("concurrency_maximum")),
+        invocations=_averages(read.get("invocations"), MINUTE_S),
+        no_capacity=_averages(read.get("no_capacity"), HIGH_RESOLUTION_S),
+        model_latency_s=_averages(read.get("model_latency"), MINUTE_S, scale=1 / _MICROSECONDS_PER_SECOND),
+    )
+
+
+def alarms(names: Iterable[str]) -> tuple[Alarm, ...]:
+    """The alarms called `names`, sorted by name; those that do not exist are absent.
+
+    One DescribeAlarms call per hundred names. An alarm without one plain threshold (composite, anomaly, PromQL) has
+    `threshold` NaN, with which every comparison is False.
+    """
+    wanted = sorted(set(names))
+    found: list[Alarm] = []
+    for first in range(0, len(wanted), ALARMS_PER_CALL):
+        found.extend(_described({"AlarmNames": wanted[first : first + ALARMS_PER_CALL]}))
+    return tuple(sorted(found, key=lambda alarm: alarm.name))
+
+
+def alarms_in_alarm(prefix: str) -> tuple[Alarm, ...]:
+    """Every alarm in state ALARM whose name begins with `prefix`, sorted by name. One call per hundred of them."""
+    found = _described({"AlarmNamePrefix": prefix, "StateValue": "ALARM"})
+    return tuple(sorted(found, key=lambda alarm: alarm.name))
+
+
+# -- metrics ----------------------------------------------------------------------------------------------------------
+
+
+def _queries(target: ScalableTarget) -> list[dict[str, Any]]:
+    component = target.target_id.component
+    if target.target_id.dimension is Dimension.COPIES:
+        concurrency, dimensions = "ConcurrentRequestsPerCopy", {"InferenceComponentName": component}
+    else:
+        _, endpoint, _, variant = target.target_id.resource_id.split("/", 3)
+        concurrency, dimensions = "ConcurrentRequestsPerModel", {"EndpointName": endpoint, "VariantName": variant}
+    rows = [
+        ("concurrency_average", concurrency, "Average", HIGH_RESOLUTION_S),
+        ("concurrency_maximum", concurrency, "Maximum", HIGH_RESOLUTION_S),
+        ("invocations", "Invocations", "Sum", MINUTE_S),
+        ("model_latency", "ModelLatency", "Average", MINUTE_S),
+    ]
+    if component is not None:
+        rows.append(("no_capacity", "NoCapacityInvocationFailures", "Sum", HIGH_RESOLUTION_S))
+    return [
+        {
+            "Id": name,
+            "MetricStat": {
+                "Metric": {
+                    "Namespace": NAMESPACE,
+                    "MetricName": metric,
+                    "Dimensions": [{"Name": key, "Value": value} for key, value in dimensions.items()],
+                },
+                "Period": period_s,
+                "Stat": statistic,
+            },
+            "ReturnData": True,
+        }
+        for name, metric, statistic, period_s in rows
+    ]
+
+
+def _read(request: dict[str, Any]) -> dict[str, dict[float, float]]:
+    """Values by start time, by query; a query that CloudWatch failed on is absent. Follows pages, if there are any."""
+    read: dict[str, dict[float, float]] = {}
+    failed: set[str] = set()
+    while True:
+        page = client("cloudwatch").get_metric_data(**request)
+        for result in page.get("MetricDataResults") or ():
+            points = read.setdefault(result["Id"], {})
+            if result.get("StatusCode") in ("InternalError", "Forbidden"):
+                failed.add(result["Id"])
+            for at, value in zip(result.get("Timestamps") or (), result.get("Values") or (), strict=False):
+                at_s = seconds(at)
+                if at_s is not None and _is_possible(value):
+                    points[at_s] = float(value)
+        if not page.get("NextToken"):
+            return {name: points for name, points in read.items() if name not in failed}
+        request = {**request, "NextToken": page["NextToken"]}
+
+
+def _merge(average: Mapping[float, float] | None, maximum: Mapping[float, float] | None) -> Series | None:
+    if average is None and maximum is None:
+        return None
+    average, maximum = average or {}, maximum or {}
+    points = (Datapoint(at_s, average.get(at_s), maximum.get(at_s)) for at_s in sorted({*average, *maximum}))
+    return Series(float(HIGH_RESOLUTION_S), tuple(points))
+
+
+def _averages(values: Mapping[float, float] | None, period_s: int, *, scale: float = 1.0) -> Series | None:
+    if values is None:
+        return None
+    return Series(float(period_s), tuple(Datapoint(at_s, average=values[at_s] * scale) for at_s in sorted(values)))
+
+
+def _is_possible(value: Any) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value) and value >= 0
+
+
+def _whole(at_s: float, period_s: int) -> datetime:
+    return datetime.fromtimestamp(math.floor(at_s / period_s) * period_s, UTC)
+
+
+# -- alarms -----------------------------------------------------------------------------------------------------------
+
+
+def _described(request: dict[str, Any]) -> list[Alarm]:
+    """Metric and composite alarms (unasked, DescribeAlarms leaves composite ones out), page by page."""
+    request = {**request, "AlarmTypes": ["MetricAlarm", "CompositeAlarm"], "MaxRecords": ALARMS_PER_CALL}
+    names = request.get("AlarmNames")
+    which = f"{len(names)} alarms, the first {names[0]}" if names else f"alarms {request['AlarmNamePrefix']}*"
+    found: list[Alarm] = []
+    with translated(f"describe {which}"):
+        while True:
+            page = client("cloudwatch").describe_alarms(**request)
+            rows = (*(page.get("MetricAlarms") or ()), *(page.get("CompositeAlarms") or ()))
+            found.extend(_alarm(row) for row in rows)
+            if not page.get("NextToken"):
+                return found
+            request = {**request, "NextToken": page["NextToken"]}
+
+
+def _alarm(row: Mapping[str, Any]) -> Alarm:
+    threshold = row.get("Threshold")
+    metric = _watched(row.get("Metrics") or ())
+    return Alarm(
+        name=row["AlarmName"],
+        state=_state(row.get("StateValue")),
+        # StateUpdatedTimestamp also moves when only EvaluationState does; an alarm that says neither is old.
+        since_s=seconds(row.get("StateTransitionedTimestamp")) or seconds(row.get("StateUpdatedTimestamp")) or 0.0,
+        threshold=math.nan if threshold is None else float(threshold),
+        above=row.get("ComparisonOperator") not in _BELOW,
+        period_s=float(row.get("Period") or metric.get("Period") or row.get("EvaluationInterval") or HIGH_RESOLUTION_S),
+        evaluation_periods=int(row.get("EvaluationPeriods") or 1),
+        statistic=row.get("Statistic") or row.get("ExtendedStatistic") or metric.get("Stat") or "Maximum",
+    )
+
+
+def _state(word: Any) -> AlarmState:
+    """A word that is not known says nothing about the metric, which is what INSUFFICIENT_DATA means."""
+    return AlarmState(word) if word in set(AlarmState) else AlarmState.INSUFFICIENT_DATA
+
+
+def _watched(queries: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+    """Period and statistic of a metric-math alarm: those of its first metric, all being of one period (PutMetricAlarm)."""
+    return next((query["MetricStat"] for query in queries if query.get("MetricStat")), {})

@@ -1,0 +1,46 @@
+"""Registration: the template's parameters become the default scalable target, through the same registry as all others."""
+
+from __future__ import annotations
+
+from quickstep import telemetry
+from quickstep.errors import AwsRefused
+from quickstep.gateways import tags
+from quickstep.gateways.registry import Registry
+from quickstep.model.targets import ScalableTarget
+from quickstep.settings import Settings
+
+
+def ensure_default_target(registry: Registry, settings: Settings) -> ScalableTarget | None:
+    """Register the template's target if it is new or has changed; forget the one that the parameters named before.
+
+    Returns the target; None if the parameters name none. Counts of the endpoint are never touched by this.
+    """
+    target = settings.default_target()
+    before = registry.default_target()
+    if before is not None and (target is None or before[1] != target.target_id):
+        old = registry.read_endpoint(before[0]).targets.get(before[1])
+        if old is not None:
+            registry.delete_target(old)
+    if target is None:
+        return None
+    stored = registry.read_endpoint(target.endpoint).targets.get(target.target_id)
+    marked = before is not None and before[1] == target.target_id
+    if stored != target:
+        registry.put_target(target)
+    if (stored != target or not marked) and mark(target, stack=settings.stack_name):
+        registry.remember_default_target(target)
+    return target
+
+
+def mark(target: ScalableTarget, *, stack: str) -> bool:
+    """Tag what `target` is about, so that our roles may write to it; False if that is not possible yet.
+
+    An endpoint or component that does not exist yet is registered all the same; Reconcile tags it a minute later.
+    """
+    try:
+        tags.mark_managed(target, stack=stack)
+    except AwsRefused as error:
+        telemetry.logger().warning("cannot tag the target", extra={"target": str(target.target_id), "error": str(error)})
+        telemetry.count("TagFailed")
+        return False
+    return True
