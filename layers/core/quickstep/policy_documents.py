@@ -12,7 +12,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic.alias_generators import to_pascal
 
 from quickstep.errors import InvalidPolicy
@@ -36,8 +36,8 @@ CONCURRENCY_METRICS: Mapping[Dimension, str] = {
 }
 """The predefined metrics that can be tracked: each dimension's 10-second concurrency."""
 
+_CUSTOMIZED = {Dimension.COPIES: "ConcurrentRequestsPerCopy", Dimension.INSTANCES: "ConcurrentRequestsPerModel"}
 _SERIES = "concurrency"
-_LARGEST_TARGET_VALUE = 2.0**360
 
 
 def _no_booleans(value: Any) -> Any:
@@ -51,6 +51,15 @@ _Integer = Annotated[int, BeforeValidator(_no_booleans)]
 _Number = Annotated[float, BeforeValidator(_no_booleans), Field(allow_inf_nan=False)]
 _Seconds = Annotated[_Integer, Field(ge=0)]
 _Text255 = Annotated[str, Field(min_length=1, max_length=255)]
+
+
+def _within_aas_range(value: float) -> float:
+    if abs(value) > 2.0**360:
+        raise ValueError("It must be in the range of -2^360 to 2^360")
+    return value
+
+
+_TargetValue = Annotated[_Number, AfterValidator(_within_aas_range)]
 
 
 class _Document(BaseModel):
@@ -136,7 +145,7 @@ class CustomizedMetricDocument(_Document):
 class TargetTrackingDocument(_Document):
     """AAS `TargetTrackingScalingPolicyConfiguration`."""
 
-    target_value: Annotated[_Number, Field(ge=-_LARGEST_TARGET_VALUE, le=_LARGEST_TARGET_VALUE)]
+    target_value: _TargetValue
     predefined_metric_specification: PredefinedMetricDocument | None = None
     customized_metric_specification: CustomizedMetricDocument | None = None
     scale_out_cooldown: _Seconds | None = None
@@ -174,19 +183,20 @@ def step_policy_from_document(
 
 
 def target_tracking_from_document(
-    name: str, document: Mapping[str, Any], high_alarm: str, low_alarm: str
+    name: str, document: Mapping[str, Any], high_alarm: str, low_alarm: str, *, dimension: Dimension | None = None
 ) -> TargetTrackingPolicy:
     """Read a `TargetTrackingScalingPolicyConfiguration`; the alarms are the policy's AlarmHigh and AlarmLow by name.
 
     AAS's defaults for SageMaker: both cooldowns 300 s, scale-in enabled. Only the concurrency metrics can be tracked:
     the two high-resolution predefined types, or the same metric spelled out as a customized one. Raises `InvalidPolicy`
-    for every other metric, and for a target value that is not greater than 0.
+    for every other metric, for the metric of another dimension than `dimension` (None = any), and for a target value
+    that is not greater than 0.
     """
     _check_name(name)
     found = _read(TargetTrackingDocument, document, "TargetTrackingScalingPolicyConfiguration")
     if found.target_value <= 0:
         raise InvalidPolicy(f"TargetValue is {found.target_value:g}; concurrency per copy must be greater than 0")
-    _check_tracked(found)
+    _check_tracked(found, dimension)
     return TargetTrackingPolicy(
         name=name,
         target_value=found.target_value,
@@ -238,8 +248,11 @@ def steps_from_json(
             f"step adjustments are not JSON: {error.msg} at character {error.pos + 1} of {text!r}; expected an array such "
             f"as {_EXAMPLE}"
         ) from error
-    except RecursionError as error:
-        raise InvalidPolicy(f"step adjustments are nested too deeply; expected an array such as {_EXAMPLE}") from error
+    except (ValueError, RecursionError) as error:
+        # A number of thousands of digits, or thousands of brackets.
+        raise InvalidPolicy(
+            f"step adjustments cannot be read: {error}; expected an array such as {_EXAMPLE}"
+        ) from error
     if not isinstance(rows, list):
         raise InvalidPolicy(f"step adjustments are {_kind(rows)}; expected a JSON array such as {_EXAMPLE}")
     steps = []
@@ -283,25 +296,25 @@ def _check_name(name: str) -> None:
         raise InvalidPolicy(f"PolicyName is {name!r}; it must have 1 to 256 printable characters")
 
 
-def _check_tracked(found: TargetTrackingDocument) -> None:
-    allowed = " or ".join(CONCURRENCY_METRICS.values())
+def _check_tracked(found: TargetTrackingDocument, dimension: Dimension | None) -> None:
+    tracked = [dimension] if dimension is not None else list(Dimension)
+    allowed = " or ".join(CONCURRENCY_METRICS[one] for one in tracked)
     predefined, customized = found.predefined_metric_specification, found.customized_metric_specification
     if predefined is not None:
-        if predefined.predefined_metric_type not in CONCURRENCY_METRICS.values():
+        if predefined.predefined_metric_type not in {CONCURRENCY_METRICS[one] for one in tracked}:
             raise InvalidPolicy(
                 f"PredefinedMetricType is {predefined.predefined_metric_type!r}, which cannot be tracked here; use {allowed}"
             )
         return
-    if customized is not None and customized.metrics:
+    if customized is None or customized.metrics:
         raise InvalidPolicy(
             "CustomizedMetricSpecification.Metrics (metric math) cannot be tracked here; use "
             f"PredefinedMetricSpecification with {allowed}"
         )
-    name = None if customized is None else (customized.namespace, customized.metric_name)
-    if name not in {("AWS/SageMaker", "ConcurrentRequestsPerCopy"), ("AWS/SageMaker", "ConcurrentRequestsPerModel")}:
+    if (customized.namespace, customized.metric_name) not in {("AWS/SageMaker", _CUSTOMIZED[one]) for one in tracked}:
         raise InvalidPolicy(
-            f"CustomizedMetricSpecification names {name[0] if name else None!r} {name[1] if name else None!r}, which cannot "
-            f"be tracked here; use PredefinedMetricSpecification with {allowed}"
+            f"CustomizedMetricSpecification names metric {customized.metric_name!r} of {customized.namespace!r}, which "
+            f"cannot be tracked here; use PredefinedMetricSpecification with {allowed}"
         )
 
 

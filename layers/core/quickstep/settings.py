@@ -126,6 +126,7 @@ class DefaultTarget(BaseModel):
             max_capacity=self.max_capacity,
             policies=self._policies(),
             guards=Guards(drain_budget_s=self.drain_budget_seconds),
+            alarms=(self.high_alarm_name, self.low_alarm_name),
             wake_alarm=self.wake_alarm_name,
             hourly_cost_usd=self.instance_usd_per_hour,
             budget_usd_per_hour=self.budget_usd_per_hour,
@@ -134,16 +135,15 @@ class DefaultTarget(BaseModel):
     def _policies(self) -> tuple[Policy, ...]:
         out = AlarmBinding(self.high_alarm_name, self.high_alarm_threshold, above=True)
         low = AlarmBinding(self.low_alarm_name, self.low_alarm_threshold, above=False)
-        steps: tuple[Policy, ...] = (
-            self._step_policy(STEPS_OUT_POLICY, "SCALE_OUT_STEPS_JSON", self.scale_out_steps_json, out),
-            self._step_policy(STEPS_IN_POLICY, "SCALE_IN_STEPS_JSON", self.scale_in_steps_json, low),
-        )
+        steps_out = self._step_policy(STEPS_OUT_POLICY, "SCALE_OUT_STEPS_JSON", self.scale_out_steps_json, out)
+        steps_in = self._step_policy(STEPS_IN_POLICY, "SCALE_IN_STEPS_JSON", self.scale_in_steps_json, low)
         demand = DemandPolicy(
             DEMAND_POLICY, self.target_concurrent_requests_per_copy, scale_in_hold_s=self.scale_in_hold_seconds
         )
         if self.policy_mode is PolicyMode.STEPS_ONLY:
-            return steps
-        return (demand,) if self.policy_mode is PolicyMode.DEMAND_ONLY else (*steps, demand)
+            return (steps_out, steps_in)
+        # With both, demand owns scale-in (AWS warns against mixing unless one policy does): steps only add.
+        return (demand,) if self.policy_mode is PolicyMode.DEMAND_ONLY else (steps_out, demand)
 
     def _step_policy(self, name: str, variable: str, document: str, alarm: AlarmBinding) -> StepScalingPolicy:
         return StepScalingPolicy(

@@ -83,9 +83,8 @@ def recommend(
     """Return the count that `policy` wants at `now_s`; `baseline` (current + pending) wherever nothing is to change.
 
     `serving` is the count that served at `newest_datapoint_s`, `ready` the one that serves now (needed for READY_NOW
-    only); None = not known, which is no data. The policy's target value is greater than 0 (checked where policies are
-    read). With `baseline` in [min, max] the result is too. If both alarms are in
-    ALARM, out wins.
+    only); None = not known, which is no data. With `baseline` in [min, max] the result is too. If both alarms are in
+    ALARM, out wins. The policy's target value is greater than 0: checked where policies are read.
 
     Example: target 5, metric 8, 4 served: 4 × 8 / 5 = 6.4 → 7 copies.
     """
