@@ -8,3 +8,10 @@ class NotEmulated(BaseException):
 
     Not an `Exception`: code that handles AWS refusing a call, however broadly, must not mistake a gap here for an answer.
     """
+
+
+class EmulationFailed(BaseException):
+    """The emulated account itself broke; the cause is the exception it comes from.
+
+    Not an `Exception`, for the same reason: a handler would take it for its own failure and the run would go on.
+    """

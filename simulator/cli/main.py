@@ -1,0 +1,33 @@
+"""The `quickstep` command. Exit codes: 0 done, 1 a finding or a refused event, 2 unusable input."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from simulator.cli import invoke_command, simulate_command
+from simulator.cli.failures import UsageProblem
+
+app = typer.Typer(
+    name="quickstep",
+    help="Autoscaler for generative-AI models on Amazon SageMaker real-time endpoints.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+app.command("simulate")(simulate_command.simulate)
+app.command("invoke")(invoke_command.invoke)
+
+
+def main() -> None:
+    """Run the command line; unusable input is one clear line on standard error and exit code 2."""
+    try:
+        app()
+    except UsageProblem as problem:
+        print(f"quickstep: {problem}", file=sys.stderr)
+        raise SystemExit(2) from None
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,244 @@
+"""One simulation: the deployed template, handlers and state machine against an emulated endpoint under traffic."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from simulator.account import EmulatedAccount
+from simulator.aws.sagemaker_delays import Delays
+from simulator.aws.sagemaker_faults import Ending, Shortage
+from simulator.aws.sagemaker_scenario import ComponentSpec, EndpointSpec, ManagedSpec, VariantSpec
+from simulator.physics.fleet import CopyFleet
+from simulator.physics.profiles import cstar
+from simulator.physics.requests import ClosedLoop
+from simulator.run_timeline import Timeline, collect
+from simulator.scenario import Scenario
+from simulator.score import Supply, score_run
+from simulator.traffic.load import Traffic
+
+TARGET_SHARE = 0.7
+"""Default target per copy as a share of the concurrency at which the inter-token SLO is just kept."""
+SLICE_S = 60.0
+POLICIES = ("StepsAndDemand", "StepsOnly", "DemandOnly")
+FIXED_TOKENS = (512, 128)
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """What a progress display may show."""
+
+    virtual_s: float
+    total_s: float
+    desired: int
+    current: int
+    instances: int
+    in_flight: int
+
+
+def simulate(
+    traffic: Traffic,
+    scenario: Scenario,
+    *,
+    template: Path,
+    policy: str = "StepsAndDemand",
+    seed: int = 0,
+    watch: Callable[[Progress], None] | None = None,
+) -> dict[str, Any]:
+    """Run `traffic` through the deployed stack and return result.json's object.
+
+    `template` is the SAM template; its directory holds functions/, layers/ and statemachine/. Same arguments, same bytes.
+    """
+    target = target_per_copy(scenario, traffic)
+    with EmulatedAccount(
+        template,
+        template_parameters(scenario, policy=policy, target=target),
+        start_s=traffic.start_s,
+        seed=seed,
+        publish_delay_s=scenario.delays.metric_publish_s,
+        sagemaker_options=sagemaker_options(scenario),
+    ) as account:
+        resource_id = put_endpoint(account, scenario)
+        fleet = CopyFleet(
+            scenario.profile,
+            traffic.arrivals,
+            scenario.endpoint.routing,
+            client_timeout_s=scenario.traffic.client_timeout_s,
+            retry_interval_s=scenario.traffic.retry_interval_s,
+            seed=seed,
+            start_s=traffic.start_s,
+        )
+        account.sagemaker.attach_load(resource_id, fleet)
+        _run(account, fleet, resource_id, traffic, watch)
+        timeline = collect(account, fleet, resource_id, scenario, traffic)
+        return _result(timeline, fleet, scenario, traffic, policy=policy, seed=seed, target=target)
+
+
+def target_per_copy(scenario: Scenario, traffic: Traffic) -> float:
+    """The target per copy of the scenario, or the default share of C* for the traffic's mean token sizes."""
+    if scenario.component.target_per_copy is not None:
+        return scenario.component.target_per_copy
+    if isinstance(traffic.arrivals, ClosedLoop) or not len(traffic.arrivals.times_s):
+        mean_in, mean_out = FIXED_TOKENS
+    else:
+        mean_in, mean_out = float(traffic.arrivals.input_tokens.mean()), float(traffic.arrivals.output_tokens.mean())
+    return max(1.0, round(TARGET_SHARE * cstar(scenario.profile, mean_in, max(1.0, mean_out)), 1))
+
+
+def template_parameters(scenario: Scenario, *, policy: str, target: float) -> dict[str, str]:
+    """The template's parameters that follow from a scenario; the scenario's own `parameters` win."""
+    endpoint, component = scenario.endpoint, scenario.component
+    return {
+        "EndpointName": endpoint.name,
+        "InferenceComponentName": "" if endpoint.mode == "variant" else component.name,
+        "VariantName": endpoint.variant,
+        "MinCapacity": str(component.min_copies),
+        "MaxCapacity": str(component.max_copies),
+        "TargetConcurrentRequestsPerCopy": f"{target:g}",
+        "HighAlarmThresholdConcurrentRequests": f"{target:g}",
+        "LowAlarmThresholdConcurrentRequests": f"{0.9 * target:g}",
+        "InstanceUsdPerHour": f"{scenario.profile.instance_usd_per_hour:g}",
+        "PolicyMode": policy,
+        **scenario.parameters,
+    }
+
+
+def sagemaker_options(scenario: Scenario) -> dict[str, Any]:
+    """What the emulated SageMaker is told about delays, quotas and shortages."""
+    delays = scenario.delays
+    quota = scenario.account.instance_quota
+    return {
+        "delays": Delays(
+            launch_median_s=delays.launch_median_s,
+            launch_p95_s=delays.launch_p95_s,
+            warm_copy_median_s=delays.copy_median_s,
+            warm_copy_min_s=delays.copy_median_s * 60 / 90,
+            warm_copy_max_s=delays.copy_median_s * 150 / 90,
+            instance_share=max(0.05, 1 - delays.copy_median_s / delays.launch_median_s),
+            release_delay_s=scenario.endpoint.release_delay_s,
+        ),
+        "quotas": {} if quota is None else {scenario.instance_type: quota},
+    }
+
+
+def put_endpoint(account: EmulatedAccount, scenario: Scenario) -> str:
+    """Put the scenario's endpoint into the account, in service; return the resource id of what is scaled."""
+    endpoint, component, profile = scenario.endpoint, scenario.component, scenario.profile
+    single_model = endpoint.mode == "variant"
+    copies = component.initial_copies
+    on_instances = copies if single_model else -(-copies // profile.copies_per_instance)
+    managed = None
+    if endpoint.mode == "managed":
+        managed = ManagedSpec(endpoint.managed_min_instances, endpoint.managed_max_instances)
+    variant = VariantSpec(
+        scenario.instance_type,
+        max(endpoint.initial_instances, on_instances),
+        name=endpoint.variant,
+        managed=managed,
+        model=component.name if single_model else None,
+        routing=endpoint.routing,
+    )
+    components = [] if single_model else [
+        ComponentSpec(
+            component.name,
+            copies,
+            accelerators=profile.accelerators_per_copy,
+            memory_mb=1024,
+            placement=component.placement,
+            variant=endpoint.variant,
+        )
+    ]
+    components += [
+        ComponentSpec(b.name, b.copies, b.accelerators, memory_mb=b.memory_mb, variant=endpoint.variant)
+        for b in scenario.bystanders
+    ]
+    account.sagemaker.scenario_endpoint(EndpointSpec(endpoint.name, (variant,), tuple(components)))
+    start_s = account.clock.now_s
+    for refusal in scenario.account.refusals:
+        ending = Ending.SILENT if refusal.kind == "silent" else Ending.ROLL_BACK
+        account.sagemaker.faults.shortages.append(
+            Shortage(scenario.instance_type, start_s + refusal.from_s, start_s + refusal.to_s, 0, ending)
+        )
+    return f"endpoint/{endpoint.name}/variant/{endpoint.variant}" if single_model else f"inference-component/{component.name}"
+
+
+def _run(
+    account: EmulatedAccount,
+    fleet: CopyFleet,
+    resource_id: str,
+    traffic: Traffic,
+    watch: Callable[[Progress], None] | None,
+) -> None:
+    now_s = traffic.start_s
+    while now_s < traffic.end_s:
+        now_s = min(traffic.end_s, now_s + SLICE_S)
+        account.run_until(now_s)
+        if watch is not None:
+            supply = account.sagemaker.supply_at(resource_id, now_s)
+            assert supply is not None
+            watch(
+                Progress(
+                    now_s - traffic.start_s,
+                    traffic.end_s - traffic.start_s,
+                    supply.desired_copies,
+                    supply.current_copies,
+                    supply.instances_in_service,
+                    fleet.in_flight,
+                )
+            )
+
+
+def _result(
+    timeline: Timeline,
+    fleet: CopyFleet,
+    scenario: Scenario,
+    traffic: Traffic,
+    *,
+    policy: str,
+    seed: int,
+    target: float,
+) -> dict[str, Any]:
+    log = fleet.log
+    score = score_run(
+        log,
+        Supply(traffic.start_s, timeline.copies, timeline.instances_billed, timeline.copies_desired),
+        scenario.profile,
+        arrivals=traffic.arrivals,
+        min_copies=scenario.component.min_copies,
+        max_copies=scenario.component.max_copies,
+    )
+    return {
+        "policy": f"quickstep-{policy}",
+        "trace": traffic.name,
+        "scenario": scenario.name,
+        "seed": seed,
+        **{name: _rounded(value) for name, value in score.to_dict().items()},
+        "time_to_alarm_s": timeline.time_to_alarm_s,
+        "scaling_time_s": timeline.scaling_time_s,
+        "target": {
+            "per_copy": target,
+            "min": scenario.component.min_copies,
+            "max": scenario.component.max_copies,
+            "mode": scenario.endpoint.mode,
+            "instance_type": scenario.instance_type,
+            "unit": "instances" if scenario.endpoint.mode == "variant" else "copies",
+        },
+        "timeline": timeline.rows,
+        "decisions": timeline.decisions,
+        "alarms": timeline.alarms,
+        "events": timeline.events,
+        "activities": timeline.activities,
+        "notes": timeline.notes,
+    }
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, float | np.floating):
+        return round(float(value), 6)
+    return int(value) if isinstance(value, np.integer) else value
+
+
