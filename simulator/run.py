@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,19 +41,31 @@ class Progress:
     in_flight: int
 
 
-def simulate(
-    traffic: Traffic,
-    scenario: Scenario,
-    *,
-    template: Path,
-    policy: str = "StepsAndDemand",
-    seed: int = 0,
-    watch: Callable[[Progress], None] | None = None,
-) -> dict[str, Any]:
-    """Run `traffic` through the deployed stack and return result.json's object.
+@dataclass(frozen=True, eq=False)
+class Stage:
+    """A deployed stack, its endpoint and its clients, ready to run."""
 
-    `template` is the SAM template; its directory holds functions/, layers/ and statemachine/. Same arguments, same bytes.
-    """
+    account: EmulatedAccount
+    fleet: CopyFleet
+    resource_id: str
+    traffic: Traffic
+    scenario: Scenario
+    target_per_copy: float
+
+    def run_until(self, t_s: float) -> None:
+        """Let everything happen up to `t_s` seconds after the start of the traffic."""
+        self.account.run_until(self.traffic.start_s + t_s)
+
+    def collect(self) -> Timeline:
+        """What has happened so far, over the whole length of the traffic."""
+        return collect(self.account, self.fleet, self.resource_id, self.scenario, self.traffic)
+
+
+@contextmanager
+def staged(
+    traffic: Traffic, scenario: Scenario, *, template: Path, policy: str = POLICIES[0], seed: int = 0, **options: Any
+) -> Iterator[Stage]:
+    """Deploy the stack of `template` beside the scenario's endpoint, with `traffic` on it; `options` go to the account."""
     target = target_per_copy(scenario, traffic)
     with EmulatedAccount(
         template,
@@ -61,6 +74,7 @@ def simulate(
         seed=seed,
         publish_delay_s=scenario.delays.metric_publish_s,
         sagemaker_options=sagemaker_options(scenario),
+        **options,
     ) as account:
         resource_id = put_endpoint(account, scenario)
         fleet = CopyFleet(
@@ -73,9 +87,25 @@ def simulate(
             start_s=traffic.start_s,
         )
         account.sagemaker.attach_load(resource_id, fleet)
-        _run(account, fleet, resource_id, traffic, watch)
-        timeline = collect(account, fleet, resource_id, scenario, traffic)
-        return _result(timeline, fleet, scenario, traffic, policy=policy, seed=seed, target=target)
+        yield Stage(account, fleet, resource_id, traffic, scenario, target)
+
+
+def simulate(
+    traffic: Traffic,
+    scenario: Scenario,
+    *,
+    template: Path,
+    policy: str = POLICIES[0],
+    seed: int = 0,
+    watch: Callable[[Progress], None] | None = None,
+) -> dict[str, Any]:
+    """Run `traffic` through the deployed stack and return result.json's object.
+
+    `template` is the SAM template; its directory holds functions/, layers/ and statemachine/. Same arguments, same bytes.
+    """
+    with staged(traffic, scenario, template=template, policy=policy, seed=seed) as stage:
+        _run(stage, watch)
+        return _result(stage, stage.collect(), policy=policy, seed=seed)
 
 
 def target_per_copy(scenario: Scenario, traffic: Traffic) -> float:
@@ -142,16 +172,20 @@ def put_endpoint(account: EmulatedAccount, scenario: Scenario) -> str:
         model=component.name if single_model else None,
         routing=endpoint.routing,
     )
-    components = [] if single_model else [
-        ComponentSpec(
-            component.name,
-            copies,
-            accelerators=profile.accelerators_per_copy,
-            memory_mb=1024,
-            placement=component.placement,
-            variant=endpoint.variant,
-        )
-    ]
+    components = (
+        []
+        if single_model
+        else [
+            ComponentSpec(
+                component.name,
+                copies,
+                accelerators=profile.accelerators_per_copy,
+                memory_mb=1024,
+                placement=component.placement,
+                variant=endpoint.variant,
+            )
+        ]
+    )
     components += [
         ComponentSpec(b.name, b.copies, b.accelerators, memory_mb=b.memory_mb, variant=endpoint.variant)
         for b in scenario.bystanders
@@ -163,48 +197,30 @@ def put_endpoint(account: EmulatedAccount, scenario: Scenario) -> str:
         account.sagemaker.faults.shortages.append(
             Shortage(scenario.instance_type, start_s + refusal.from_s, start_s + refusal.to_s, 0, ending)
         )
-    return f"endpoint/{endpoint.name}/variant/{endpoint.variant}" if single_model else f"inference-component/{component.name}"
+    return (
+        f"endpoint/{endpoint.name}/variant/{endpoint.variant}"
+        if single_model
+        else f"inference-component/{component.name}"
+    )
 
 
-def _run(
-    account: EmulatedAccount,
-    fleet: CopyFleet,
-    resource_id: str,
-    traffic: Traffic,
-    watch: Callable[[Progress], None] | None,
-) -> None:
-    now_s = traffic.start_s
-    while now_s < traffic.end_s:
-        now_s = min(traffic.end_s, now_s + SLICE_S)
-        account.run_until(now_s)
+def _run(stage: Stage, watch: Callable[[Progress], None] | None) -> None:
+    total_s = stage.traffic.end_s - stage.traffic.start_s
+    t_s = 0.0
+    while t_s < total_s:
+        t_s = min(total_s, t_s + SLICE_S)
+        stage.run_until(t_s)
         if watch is not None:
-            supply = account.sagemaker.supply_at(resource_id, now_s)
+            supply = stage.account.sagemaker.supply_at(stage.resource_id, stage.account.clock.now_s)
             assert supply is not None
-            watch(
-                Progress(
-                    now_s - traffic.start_s,
-                    traffic.end_s - traffic.start_s,
-                    supply.desired_copies,
-                    supply.current_copies,
-                    supply.instances_in_service,
-                    fleet.in_flight,
-                )
-            )
+            counts = (supply.desired_copies, supply.current_copies, supply.instances_in_service)
+            watch(Progress(t_s, total_s, *counts, stage.fleet.in_flight))
 
 
-def _result(
-    timeline: Timeline,
-    fleet: CopyFleet,
-    scenario: Scenario,
-    traffic: Traffic,
-    *,
-    policy: str,
-    seed: int,
-    target: float,
-) -> dict[str, Any]:
-    log = fleet.log
+def _result(stage: Stage, timeline: Timeline, *, policy: str, seed: int) -> dict[str, Any]:
+    scenario, traffic = stage.scenario, stage.traffic
     score = score_run(
-        log,
+        stage.fleet.log,
         Supply(traffic.start_s, timeline.copies, timeline.instances_billed, timeline.copies_desired),
         scenario.profile,
         arrivals=traffic.arrivals,
@@ -220,7 +236,7 @@ def _result(
         "time_to_alarm_s": timeline.time_to_alarm_s,
         "scaling_time_s": timeline.scaling_time_s,
         "target": {
-            "per_copy": target,
+            "per_copy": stage.target_per_copy,
             "min": scenario.component.min_copies,
             "max": scenario.component.max_copies,
             "mode": scenario.endpoint.mode,
@@ -240,5 +256,3 @@ def _rounded(value: Any) -> Any:
     if isinstance(value, float | np.floating):
         return round(float(value), 6)
     return int(value) if isinstance(value, np.integer) else value
-
-

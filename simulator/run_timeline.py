@@ -81,9 +81,7 @@ def _rows(
     per_copy: dict[int, float],
 ) -> list[dict[str, Any]]:
     start_s = traffic.start_s
-    needed = fluid_demand(
-        traffic.arrivals, scenario.profile, start_s=start_s, end_s=start_s + len(supply) * PERIOD_S
-    )
+    needed = fluid_demand(traffic.arrivals, scenario.profile, start_s=start_s, end_s=start_s + len(supply) * PERIOD_S)
     ttft_s, lost = _by_arrival(fleet.log, start_s, len(supply))
     price = scenario.profile.instance_usd_per_hour
     sized = [(d["t"], d["demand"]) for d in decisions]
@@ -117,7 +115,8 @@ def _by_arrival(log: RequestLog, start_s: float, periods: int) -> tuple[list[flo
     """TTFT p95 and losses of the requests that arrived in each period."""
     index = np.minimum(((log.arrival_s - start_s) // PERIOD_S).astype(np.int64), periods - 1)
     lost = np.bincount(
-        index[np.isin(log.status, [Status.LOST_TIMEOUT, Status.LOST_NO_CAPACITY, Status.LOST_BROKEN])], minlength=periods
+        index[np.isin(log.status, [Status.LOST_TIMEOUT, Status.LOST_NO_CAPACITY, Status.LOST_BROKEN])],
+        minlength=periods,
     )
     p95: list[float | None] = [None] * periods
     served = np.isfinite(log.ttft_s)
@@ -153,7 +152,17 @@ def _decisions(account: EmulatedAccount, start_s: float) -> list[dict[str, Any]]
                 "by": line.function,
                 **{
                     key: record.get(key)
-                    for key in ("desired", "baseline", "current", "demand", "reason", "detail", "steps", "outcome", "outcome_detail")
+                    for key in (
+                        "desired",
+                        "baseline",
+                        "current",
+                        "demand",
+                        "reason",
+                        "detail",
+                        "steps",
+                        "outcome",
+                        "outcome_detail",
+                    )
                 },
                 "why": record.get("why"),
                 "word": record.get("word"),
@@ -185,7 +194,9 @@ def _events(account: EmulatedAccount, start_s: float) -> list[dict[str, Any]]:
         if note:
             found.append({"t": round(line.at_s - start_s, 3), "what": note["what"], "detail": note["detail"]})
     for execution in account.executions():
-        found.append({"t": round(execution.start_s - start_s, 3), "what": "loop began", "detail": execution.identity.name})
+        found.append(
+            {"t": round(execution.start_s - start_s, 3), "what": "loop began", "detail": execution.identity.name}
+        )
         if execution.stop_s is not None:
             detail = f"{execution.identity.name}: {execution.status}"
             found.append({"t": round(execution.stop_s - start_s, 3), "what": "loop ended", "detail": detail})

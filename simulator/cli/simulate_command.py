@@ -11,7 +11,8 @@ from simulator.cli.failures import UsageProblem, project_root, write_json, write
 from simulator.cli.progress import RunProgress
 from simulator.report import render_report
 from simulator.report.headline import headline
-from simulator.run import POLICIES, Progress, simulate as run_simulation
+from simulator.run import POLICIES, Progress
+from simulator.run import simulate as run_simulation
 from simulator.scenario import Scenario, ScenarioError, read_scenario
 from simulator.traffic.load import load_traffic
 from simulator.traffic.rows import TraceError
@@ -20,7 +21,9 @@ from simulator.traffic.rows import TraceError
 def simulate(
     trace: Annotated[
         str | None,
-        typer.Option(help='Trace file, PATTERN ("2x30 40x12 2x60": in flight x datapoints of 10 s), or generated:demo.'),
+        typer.Option(
+            help='Trace file, PATTERN ("2x30 40x12 2x60": in flight x datapoints of 10 s), or generated:demo.'
+        ),
     ] = None,
     scenario: Annotated[Path | None, typer.Option(help="Scenario YAML: endpoint, account, delays, traffic.")] = None,
     policy: Annotated[str, typer.Option(help=f"One of {', '.join(POLICIES)}.")] = POLICIES[0],
@@ -70,7 +73,9 @@ def _run(
     except (ScenarioError, TraceError) as error:
         raise UsageProblem(str(error)) from None
     if traffic.rows_skipped and not quiet:
-        typer.echo(f"{traffic.name}: {traffic.rows_skipped} broken rows left out: {'; '.join(traffic.broken_rows)}", err=True)
+        typer.echo(
+            f"{traffic.name}: {traffic.rows_skipped} broken rows left out: {'; '.join(traffic.broken_rows)}", err=True
+        )
     with RunProgress(f"{traffic.name}", quiet=quiet) as display:
 
         def watch(progress: Progress) -> None:

@@ -3,104 +3,91 @@
 One endpoint, one move at a time. Out: instances, wait, verify, then copies. In: copies, wait, then one empty instance.
 With ManagedInstanceScaling ENABLED SageMaker moves the instances itself; then copies are asked for at once. A component
 that cannot be served (quota, shortage, a busy component) never keeps the others from being served.
+
+Which copies may be asked for is the business of `asks`, packing of `room`, refusals and waiting times of `waits`, and
+what to do when there is nothing to do of `rest`.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 
-from quickstep.capacity import startup
-from quickstep.capacity.instance_types import InstanceCapacity, capacity_of
-from quickstep.capacity.placement import CopyGroup, copies_per_instance, copies_that_fit, instances_needed, worst_case_instances
+from quickstep.capacity import room, waits
+from quickstep.capacity.asks import (
+    Out,
+    asked_again,
+    copy_ask,
+    is_busy,
+    is_missing_copies,
+    refused_for_want_of_room,
+    wished_outs,
+)
+from quickstep.capacity.rest import AUDIT_S, rest
+from quickstep.capacity.room import copies_per_instance_of
+from quickstep.capacity.view import EndpointView, is_hands_off
+from quickstep.capacity.waits import TICK_S, next_grid_s
 from quickstep.model.loop import NextWord
-from quickstep.model.observation import Alarm, AlarmState, Component, Endpoint, EndpointStatus, Variant
+from quickstep.model.observation import EndpointStatus, Variant
 from quickstep.model.plan import CopyAsk, EndpointPlan, Held, InstanceAsk, Wish
-from quickstep.model.state import Backoff, EndpointState, VariantState
+from quickstep.model.state import VariantState
 from quickstep.model.targets import TargetId
 from quickstep.reasons import Reason
 
-TICK_S = 10
-SOON_S = 60.0
-"""A timer due within this keeps the loop awake; a later one is left to Reconcile."""
-AUDIT_S = 900.0
-"""Every settled endpoint is looked at again at least this often."""
+__all__ = ["TICK_S", "EndpointView", "copies_per_instance_of", "next_grid_s", "part_now_pays", "plan_endpoint"]
+
+FROZEN_WAIT_S = 60
 FROZEN = {
     EndpointStatus.SYSTEM_UPDATING: Reason.DEPLOYMENT_IN_PROGRESS,
     EndpointStatus.ROLLING_BACK: Reason.DEPLOYMENT_IN_PROGRESS,
     EndpointStatus.CREATING: Reason.DEPLOYMENT_IN_PROGRESS,
     EndpointStatus.UNKNOWN: Reason.NOT_SCALABLE_NOW,
 }
-DEAD = {
-    EndpointStatus.FAILED,
-    EndpointStatus.DELETING,
-    EndpointStatus.OUT_OF_SERVICE,
-    EndpointStatus.UPDATE_ROLLBACK_FAILED,
-}
-
-
-@dataclass(frozen=True, slots=True)
-class EndpointView:
-    """All that the plan looks at. `components` are all of the endpoint's, registered with Quickstep or not."""
-
-    endpoint: Endpoint
-    state: EndpointState
-    components: tuple[Component, ...]
-    wishes: tuple[Wish, ...]
-    now_s: float
-    alarms: Mapping[str, Alarm] = field(default_factory=dict)
+DEAD = frozenset(
+    {
+        EndpointStatus.FAILED,
+        EndpointStatus.DELETING,
+        EndpointStatus.OUT_OF_SERVICE,
+        EndpointStatus.UPDATE_ROLLBACK_FAILED,
+    }
+)
+DEPLOYING = frozenset({"Baking", "ActivatingTraffic", "Deleting"})
+"""VariantStatus words of somebody else's change: canary baking, traffic shifting, an old fleet going away."""
 
 
 def plan_endpoint(view: EndpointView) -> EndpointPlan:
     """Return the endpoint's next move. Pure; the same view gives the same plan."""
     held: dict[TargetId, Held] = {}
-    status = view.endpoint.status
-    if status in DEAD:
-        why = f"endpoint {view.endpoint.name} is {status}: nothing can be scaled until a person has seen to it"
+    endpoint = view.endpoint
+    if endpoint.status in DEAD:
+        why = f"endpoint {endpoint.name} is {endpoint.status}: nothing can be scaled until a person has seen to it"
         _hold_all(view, held, Reason.NOT_SCALABLE_NOW, why)
         return EndpointPlan(NextWord.SETTLED, TICK_S, why, held=held, next_look_at_s=view.now_s + AUDIT_S)
-    if status in FROZEN or _is_deploying(view):
-        why = f"endpoint {view.endpoint.name} is {status}: frozen until it is InService"
-        _hold_all(view, held, FROZEN.get(status, Reason.DEPLOYMENT_IN_PROGRESS), why)
-        return EndpointPlan(NextWord.WAIT, 60, why, held=held)
+    deploying = sorted({word for v in endpoint.variants for word in v.statuses if word in DEPLOYING})
+    if endpoint.status in FROZEN or deploying:
+        why = f"endpoint {endpoint.name} is {', '.join([endpoint.status, *deploying])}: frozen until it is InService"
+        _hold_all(view, held, FROZEN.get(endpoint.status, Reason.DEPLOYMENT_IN_PROGRESS), why)
+        return EndpointPlan(NextWord.WAIT, FROZEN_WAIT_S, why, held=held)
 
-    moves = [_variant_move(view, variant, held) for variant in view.endpoint.variants]
-    acting = [m for m in moves if m is not None]
-    empty = tuple(v.name for v in view.endpoint.variants if _surplus(view, v) > 0)
+    moves = [move for variant in endpoint.variants if (move := _variant_move(view, variant, held)) is not None]
+    empty = tuple(v.name for v in endpoint.variants if room.spare_instances(view, v) > 0)
     for word in _ORDER:
-        chosen = [m for m in acting if m.word is word]
+        chosen = [move for move in moves if move.word is word]
         if chosen:
-            copies = tuple(ask for m in chosen for ask in m.copies)
             first = chosen[0]
-            return EndpointPlan(first.word, first.wait_s, first.why, copies, first.instances, held, empty_variants=empty)
-    return _rest(view, held, empty)
+            copies = tuple(ask for move in chosen for ask in move.copies)
+            return EndpointPlan(word, first.wait_s, first.why, copies, first.instances, held, empty_variants=empty)
+    return rest(view, held, empty)
 
 
-def next_grid_s(now_s: float, step_s: int = TICK_S) -> int:
-    """Whole seconds until the next multiple of `step_s`, at least 1: ticks sit on the metrics' grid."""
-    return max(1, math.ceil((math.floor(now_s / step_s) + 1) * step_s - now_s))
-
-
-def instance_capacity(variant: Variant) -> InstanceCapacity | None:
-    return capacity_of(variant.instance_type)
-
-
-def copies_per_instance_of(component: Component, variant: Variant | None) -> int | None:
-    """How many copies of `component` one instance of its variant holds; None if not known."""
-    capacity = capacity_of(variant.instance_type) if variant else None
-    if capacity is None or component.requirements is None:
-        return None
-    return copies_per_instance(component.requirements, capacity) or None
-
-
-def part_now_pays(instance_left_s: float, copy_s: float) -> bool:
-    """True if placing the copies that fit now does not delay the rest.
+def part_now_pays(*, part: int, whole: int, instance_left_s: float, copy_s: float) -> bool:
+    """True if placing `part` of `whole` copies now leaves less of a shortage than waiting to place all at once.
 
     An ask locks the component for `copy_s`. The rest can be asked when the instances are there, in `instance_left_s`,
-    and not before the lock ends: with a lock shorter than the wait, part now costs the rest nothing.
+    but not before the lock ends. So the part serves `instance_left_s` earlier, and the rest is late by what the lock
+    outlasts the instances. Example: 1 of 8, instances due in 60 s, copies take 120 s: 1 × 60 < 7 × 60, so wait.
     """
-    return copy_s <= instance_left_s
+    return part * instance_left_s >= (whole - part) * max(0.0, copy_s - instance_left_s)
 
 
 _ORDER = (
@@ -123,114 +110,110 @@ class _Move:
 
 
 def _variant_move(view: EndpointView, variant: Variant, held: dict[TargetId, Held]) -> _Move | None:
+    wish = view.wish_of(variant)
+    if wish is not None:
+        return _instances_as_target(view, variant, wish, held)
+    wishes = view.wishes_on(variant)
+    return (_managed if view.is_managed(variant) else _fixed)(view, variant, wishes, held)
+
+
+# -- the instances themselves are the target --------------------------------------------------------------------------
+
+
+def _instances_as_target(view: EndpointView, variant: Variant, wish: Wish, held: dict[TargetId, Held]) -> _Move | None:
+    target_id, wanted, asked = wish.target.target_id, wish.decision.desired, variant.desired_instances
     memory = view.state.variant(variant.name)
-    own = [w for w in view.wishes if w.component is None and w.target.target_id.resource_id.endswith(f"/{variant.name}")]
-    if own:
-        return _instances_as_target(view, variant, memory, own[0], held)
-    wishes = [w for w in view.wishes if w.component is not None and w.component.variant == variant.name]
-    if variant.managed or memory.managed:
-        return _managed(view, wishes, held)
-    return _fixed(view, variant, memory, wishes, held)
+    moving = variant.current_instances != asked
+    if not view.in_service:
+        if wanted != asked:
+            held[target_id] = Held(Reason.NOT_SCALABLE_NOW, f"endpoint {view.endpoint.name} is {view.endpoint.status}")
+        return _wait_for_instances(view, variant, memory) if memory.ask is not None else None
+    if wanted > asked:
+        wanted = waits.allowed(memory.backoff, wanted, asked, target_id, held, view.now_s)
+        return _ask_instances(NextWord.ADD_INSTANCES, variant, wanted, target_id=target_id) if wanted > asked else None
+    if wanted < asked and not moving:
+        return _ask_instances(NextWord.REMOVE_INSTANCES, variant, wanted, target_id=target_id)
+    if wanted < asked:
+        held[target_id] = Held(Reason.PENDING_CAPACITY, "instances are still moving")
+    return _wait_for_instances(view, variant, memory) if moving and (memory.ask is not None or wanted < asked) else None
 
 
-def _instances_as_target(
-    view: EndpointView, variant: Variant, memory: VariantState, wish: Wish, held: dict[TargetId, Held]
-) -> _Move | None:
-    target_id, wanted = wish.target.target_id, wish.decision.desired
-    if view.endpoint.status is not EndpointStatus.IN_SERVICE:
-        held[target_id] = Held(Reason.NOT_SCALABLE_NOW, f"endpoint {view.endpoint.name} is {view.endpoint.status}")
-        return _Move(NextWord.WAIT_FOR_INSTANCES, held[target_id].detail, _instance_wait_s(view.now_s, memory))
-    if wanted > variant.desired_instances:
-        wanted = _allowed(view, memory.backoff, wanted, variant.desired_instances, target_id, held)
-        if wanted <= variant.desired_instances:
-            return None
-        why = f"{variant.name}: {variant.desired_instances} → {wanted} instances"
-        ask = InstanceAsk(variant.name, variant.desired_instances, wanted, target_id)
-        return _Move(NextWord.ADD_INSTANCES, why, 1, instances=ask)
-    if wanted < variant.desired_instances:
-        if variant.current_instances != variant.desired_instances:
-            held[target_id] = Held(Reason.PENDING_CAPACITY, "instances are still moving")
-            return _Move(NextWord.WAIT_FOR_INSTANCES, held[target_id].detail, _instance_wait_s(view.now_s, memory))
-        why = f"{variant.name}: {variant.desired_instances} → {wanted} instances"
-        ask = InstanceAsk(variant.name, variant.desired_instances, wanted, target_id)
-        return _Move(NextWord.REMOVE_INSTANCES, why, 1, instances=ask)
-    if memory.ask is not None and variant.current_instances < variant.desired_instances:
-        return _Move(NextWord.WAIT_FOR_INSTANCES, "instances are coming", _instance_wait_s(view.now_s, memory))
-    return None
+# -- SageMaker moves the instances ------------------------------------------------------------------------------------
 
 
-def _managed(view: EndpointView, wishes: Sequence[Wish], held: dict[TargetId, Held]) -> _Move | None:
+def _managed(view: EndpointView, variant: Variant, wishes: Sequence[Wish], held: dict[TargetId, Held]) -> _Move | None:
     """SageMaker adds instances for copies that do not fit, and releases empty ones: ask for the copies, and watch."""
-    outs, ins = [], []
-    for wish in wishes:
-        assert wish.component is not None
-        if _is_busy(view, wish, held):
-            continue
-        wanted, asked = wish.decision.desired, wish.component.desired_copies
-        if wanted > asked:
-            wanted = _allowed(view, wish.decision.state.backoff, wanted, asked, wish.target.target_id, held)
-            if wanted > asked:
-                outs.append(_copy_ask(wish, wanted))
-        elif wanted < asked:
-            ins.append(_copy_ask(wish, wanted))
-    return _copies_move(NextWord.PLACE_COPIES, outs) or _copies_move(NextWord.REMOVE_COPIES, ins)
+    outs = wished_outs(view, wishes, held)
+    if outs and variant.managed_max is not None and room.sizes_are_known(view, variant):
+        most = max(variant.managed_max, variant.current_instances)
+        fit = room.fits(view, variant, [(o.component, o.more) for o in outs], instances=most)
+        for out in outs:
+            if fit[out.component.name] < out.more:
+                detail = (
+                    f"MaxInstanceCount {variant.managed_max} holds {fit[out.component.name]} of {out.more} more copies"
+                )
+                held[out.wish.target.target_id] = Held(Reason.MANAGED_MAX_INSTANCES, detail)
+        outs = [Out(o.wish, o.component, o.component.desired_copies + fit[o.component.name]) for o in outs]
+    asks = [copy_ask(o.wish, o.component, o.wanted) for o in outs if o.more > 0 and not is_busy(o.wish, held)]
+    return _copies_move(NextWord.PLACE_COPIES, [*asks, *asked_again(view, variant, wishes)]) or _remove_copies(
+        view, wishes, held
+    )
 
 
-def _fixed(
-    view: EndpointView, variant: Variant, memory: VariantState, wishes: Sequence[Wish], held: dict[TargetId, Held]
-) -> _Move | None:
-    capacity = instance_capacity(variant)
-    outs = [w for w in _by_priority(wishes) if w.component and w.decision.desired > w.component.desired_copies]
-    settled_endpoint = view.endpoint.status is EndpointStatus.IN_SERVICE
-    instance_wait = memory.ask is not None or not settled_endpoint or variant.current_instances != variant.desired_instances
-    if outs:
-        fits = _fits_now(view, variant, outs, capacity)
-        placeable = _placeable(view, variant, memory, outs, fits, held)
-        if placeable and settled_endpoint:
-            return _copies_move(NextWord.PLACE_COPIES, placeable)
-        short = [w for w in outs if w.component and fits[w.component.name] < w.decision.desired - w.component.desired_copies]
-        for wish in short:
-            held.setdefault(wish.target.target_id, Held(Reason.PENDING_CAPACITY, "copies wait for their instances"))
-        if short and not instance_wait:
-            move = _add_instances(view, variant, memory, wishes, short, capacity, held)
-            if move:
-                return move
-    if instance_wait and (outs or memory.ask is not None):
-        left = f"{variant.name}: {variant.current_instances} of {variant.desired_instances} instances serve"
-        return _Move(NextWord.WAIT_FOR_INSTANCES, left, _instance_wait_s(view.now_s, memory))
-    if instance_wait or outs:
+# -- we move the instances --------------------------------------------------------------------------------------------
+
+
+def _fixed(view: EndpointView, variant: Variant, wishes: Sequence[Wish], held: dict[TargetId, Held]) -> _Move | None:
+    memory = view.state.variant(variant.name)
+    instances_move = (
+        memory.ask is not None or not view.in_service or variant.current_instances != variant.desired_instances
+    )
+    if not instances_move and (restore := _restore(view, variant, memory, wishes)):
+        return restore
+    outs = wished_outs(view, wishes, held)
+    # Planned against the smaller of current and desired: an accepted instance scale-in must not be counted on.
+    instances = min(variant.current_instances, variant.desired_instances)
+    fit = room.fits(view, variant, [(o.component, o.more) for o in outs], instances=instances)
+    asks = [ask for out in outs if (ask := _place_now(view, out, fit[out.component.name], memory, held)) is not None]
+    asks += asked_again(view, variant, wishes)
+    if asks and view.takes_copies:
+        short = sum(o.more - fit[o.component.name] for o in outs)
+        return _copies_move(NextWord.PLACE_COPIES, asks, f"; {short} more wait for instances" if short > 0 else "")
+    short_of = [o.wish for o in outs if fit[o.component.name] < o.more]
+    short_of += refused_for_want_of_room(view, wishes)
+    if not view.takes_copies:
+        # Somebody else is updating the endpoint: `rest` waits for it.
+        for wish in short_of or [o.wish for o in outs]:
+            held.setdefault(wish.target.target_id, Held(Reason.DEPLOYMENT_IN_PROGRESS, "the endpoint is being updated"))
         return None
-    return _scale_in_fixed(view, variant, memory, wishes, held)
+    for wish in short_of:
+        held.setdefault(wish.target.target_id, Held(Reason.PENDING_CAPACITY, "copies wait for their instances"))
+    if not instances_move and (add := _add_instances(view, variant, memory, wishes, outs, short_of, held)):
+        return add
+    if remove := _remove_copies(view, wishes, held):
+        return remove
+    if instances_move:
+        return _wait_for_instances(view, variant, memory) if short_of or memory.ask is not None else None
+    return None if outs else _release(view, variant, memory, wishes, held)
 
 
-def _placeable(
-    view: EndpointView,
-    variant: Variant,
-    memory: VariantState,
-    outs: Sequence[Wish],
-    fits: Mapping[str, int],
-    held: dict[TargetId, Held],
-) -> list[CopyAsk]:
-    asks = []
-    for wish in outs:
-        component = wish.component
-        assert component is not None
-        room = fits[component.name]
-        wanted = min(wish.decision.desired, component.desired_copies + room)
-        if _is_busy(view, wish, held) or room <= 0:
-            continue
-        wanted = _allowed(view, wish.decision.state.backoff, wanted, component.desired_copies, wish.target.target_id, held)
-        if wanted <= component.desired_copies:
-            continue
-        if wanted < wish.decision.desired:
-            instance_left_s = _instance_left_s(view.now_s, memory)
-            copy_s = startup.quantile_s(wish.decision.state.startup_s, 0.5, startup.COPY_DEFAULT_S)
-            if not part_now_pays(instance_left_s, copy_s):
-                detail = f"instances are due in {instance_left_s:.0f} s, a part now would lock the component for {copy_s:.0f} s"
-                held[wish.target.target_id] = Held(Reason.PENDING_CAPACITY, detail)
-                continue
-        asks.append(_copy_ask(wish, wanted))
-    return asks
+def _place_now(
+    view: EndpointView, out: Out, fit: int, memory: VariantState, held: dict[TargetId, Held]
+) -> CopyAsk | None:
+    """Ask for the copies that fit now, unless it is better to wait and ask for all at once."""
+    if is_busy(out.wish, held) or fit <= 0:
+        return None
+    if fit < out.more:
+        instance_left_s = waits.instance_left_s(memory, view.now_s)
+        copy_s = waits.usual_copy_s(out.wish.decision.state)
+        if not part_now_pays(part=fit, whole=out.more, instance_left_s=instance_left_s, copy_s=copy_s):
+            detail = (
+                f"{fit} of {out.more} more copies fit now, but that would lock {out.component.name} for {copy_s:.0f} s "
+                f"and instances are due in {instance_left_s:.0f} s: all at once"
+            )
+            held[out.wish.target.target_id] = Held(Reason.PENDING_CAPACITY, detail)
+            return None
+    return copy_ask(out.wish, out.component, out.component.desired_copies + fit)
 
 
 def _add_instances(
@@ -238,257 +221,105 @@ def _add_instances(
     variant: Variant,
     memory: VariantState,
     wishes: Sequence[Wish],
-    short: Sequence[Wish],
-    capacity: InstanceCapacity | None,
+    outs: Sequence[Out],
+    short_of: Sequence[Wish],
     held: dict[TargetId, Held],
 ) -> _Move | None:
-    need = _need(view, variant, capacity, wished={w.component.name: w.decision.desired for w in wishes if w.component})
+    """Raise the instance count once, to what all wished copies need."""
+    wished = {w.component.name: w.decision.desired for w in short_of if w.component is not None}
+    need = room.instances_for(view, variant, wished | {o.component.name: o.wanted for o in outs})
+    missing = [w for w in wishes if is_missing_copies(w) and not is_hands_off(w)]
     if need is None:
-        for wish in short:
-            held[wish.target.target_id] = Held(
-                Reason.NOT_SCALABLE_NOW, f"one copy of {wish.component.name} does not fit on {variant.instance_type}"
-            )
+        for wish in short_of:
+            detail = f"one copy does not fit on an empty {variant.instance_type}: ask for less, or for larger instances"
+            held[wish.target.target_id] = Held(Reason.NOT_SCALABLE_NOW, detail)
         return None
-    need = max(need, variant.desired_instances + 1)
-    if memory.backoff is not None and memory.backoff.until_s > view.now_s:
-        possible = memory.backoff.largest_possible
-        need = min(need, possible) if possible is not None else variant.desired_instances
+    if short_of:
+        need = max(need, variant.desired_instances + 1)
+    if need <= variant.desired_instances or not (short_of or missing):
+        return None
+    backoff = memory.backoff
+    if backoff is not None and backoff.until_s > view.now_s:
+        possible = variant.desired_instances if backoff.largest_possible is None else backoff.largest_possible
+        if possible < need:
+            for wish in [*short_of, *missing]:
+                held[wish.target.target_id] = waits.held_by(backoff, view.now_s, f"{need} instances are needed")
+        need = min(need, possible)
         if need <= variant.desired_instances:
-            for wish in short:
-                held[wish.target.target_id] = Held(
-                    Reason(memory.backoff.reason), f"next try in {memory.backoff.until_s - view.now_s:.0f} s"
-                )
             return None
-    why = f"{variant.name}: {variant.desired_instances} → {need} instances, so that the wished copies fit"
-    return _Move(NextWord.ADD_INSTANCES, why, 1, instances=InstanceAsk(variant.name, variant.desired_instances, need))
+    return _ask_instances(NextWord.ADD_INSTANCES, variant, need, ", so that the wished copies fit")
 
 
-def _scale_in_fixed(
+def _restore(view: EndpointView, variant: Variant, memory: VariantState, wishes: Sequence[Wish]) -> _Move | None:
+    """Give back an instance whose removal hit running copies."""
+    if not memory.left_to_human or memory.watch_restore is None or (memory.watch_until_s or 0.0) <= view.now_s:
+        return None
+    if waits.is_waited_out(memory.backoff, view.now_s) or any(is_hands_off(w) for w in wishes):
+        return None
+    if variant.desired_instances >= memory.watch_restore:
+        return None
+    return _ask_instances(NextWord.ADD_INSTANCES, variant, memory.watch_restore, ": removing one hit running copies")
+
+
+def _release(
     view: EndpointView, variant: Variant, memory: VariantState, wishes: Sequence[Wish], held: dict[TargetId, Held]
 ) -> _Move | None:
-    ins = [
-        _copy_ask(w, w.decision.desired)
-        for w in wishes
-        if w.component and w.decision.desired < w.component.desired_copies and not _is_busy(view, w, held)
-    ]
-    if ins:
-        return _copies_move(NextWord.REMOVE_COPIES, ins)
-    if memory.watch_restore is not None and memory.watch_until_s is not None and view.now_s < memory.watch_until_s:
-        dipped = any(c.current_copies < c.desired_copies for c in _on(view, variant))
-        if dipped and variant.desired_instances < memory.watch_restore:
-            why = f"{variant.name}: copies dipped after an instance was removed; restoring {memory.watch_restore} instances"
-            ask = InstanceAsk(variant.name, variant.desired_instances, memory.watch_restore)
-            return _Move(NextWord.ADD_INSTANCES, why, 1, instances=ask)
-        return None
-    surplus = _surplus(view, variant)
-    moving = any(not c.is_stable or c.current_copies != c.desired_copies for c in _on(view, variant))
-    if surplus <= 0 or moving or not wishes:
+    """Give back one instance that has been empty for long enough, if nothing on the variant moves."""
+    spare = room.spare_instances(view, variant)
+    moving = any(not c.is_stable or c.current_copies != c.desired_copies for c in view.on(variant))
+    watched = memory.watch_until_s is not None and memory.watch_until_s > view.now_s
+    if spare <= 0 or moving or watched or not wishes or any(is_hands_off(w) for w in wishes):
         return None
     if memory.left_to_human:
         for wish in wishes:
-            held.setdefault(
-                wish.target.target_id,
-                Held(Reason.BLIND_INSTANCE_SCALE_IN, f"{surplus} instances of {variant.name} look empty: left to a person"),
-            )
+            detail = f"{spare} instances of {variant.name} look empty: left to a person"
+            held.setdefault(wish.target.target_id, Held(Reason.BLIND_INSTANCE_SCALE_IN, detail))
         return None
-    hold_s = max(w.target.guards.instance_release_hold_s for w in wishes)
-    if memory.empty_since_s is None or view.now_s - memory.empty_since_s < hold_s:
+    if memory.empty_since_s is None or view.now_s - memory.empty_since_s < waits.release_hold_s(wishes):
         return None
-    why = f"{variant.name}: {variant.desired_instances} → {variant.desired_instances - 1} instances, {surplus} are not needed"
-    ask = InstanceAsk(variant.name, variant.desired_instances, variant.desired_instances - 1)
-    return _Move(NextWord.REMOVE_INSTANCES, why, 1, instances=ask)
-
-
-def _rest(view: EndpointView, held: dict[TargetId, Held], empty: tuple[str, ...]) -> EndpointPlan:
-    """Nothing to do now: wait for what is coming, for a timer that is due soon, or be settled."""
-    now_s = view.now_s
-    tick = next_grid_s(now_s)
-    coming = [
-        w.component.name
-        for w in view.wishes
-        if w.component and (not w.component.is_stable or (w.decision.state.ask is not None and w.component.current_copies != w.component.desired_copies))
-    ]
-    if coming:
-        why = f"{', '.join(sorted(coming))}: copies are on their way"
-        return EndpointPlan(NextWord.WAIT, tick, why, held=held, empty_variants=empty)
-    if view.endpoint.status is not EndpointStatus.IN_SERVICE:
-        why = f"endpoint {view.endpoint.name} is {view.endpoint.status}"
-        return EndpointPlan(NextWord.WAIT, max(tick, 20), why, held=held, empty_variants=empty)
-    hot = [w for w in view.wishes if w.decision.hot and not _is_blocked(held.get(w.target.target_id))]
-    if hot:
-        why = f"{', '.join(sorted(str(w.target.target_id) for w in hot))}: the high alarm is in ALARM and there is room above"
-        return EndpointPlan(NextWord.WAIT, tick, why, held=held, empty_variants=empty)
-    timers = _timers(view, empty)
-    first = min(timers, default=now_s + AUDIT_S)
-    if first <= now_s + SOON_S:
-        wait_s = max(tick, math.ceil(first - now_s))
-        return EndpointPlan(NextWord.WAIT, wait_s, f"a hold ends in {first - now_s:.0f} s", held=held, empty_variants=empty)
-    why = "wish equals current and nothing is pending"
-    return EndpointPlan(
-        NextWord.SETTLED, tick, why, held=held, next_look_at_s=min(first, now_s + AUDIT_S), empty_variants=empty
+    return _ask_instances(
+        NextWord.REMOVE_INSTANCES, variant, variant.desired_instances - 1, f", {spare} are not needed"
     )
 
 
-def _timers(view: EndpointView, empty: tuple[str, ...]) -> list[float]:
-    timers = [w.decision.look_again_at_s for w in view.wishes if w.decision.look_again_at_s is not None]
-    for wish in view.wishes:
-        backoff = wish.decision.state.backoff
-        if backoff is not None and backoff.until_s > view.now_s:
-            timers.append(backoff.until_s)
-        # The low alarm tells its transition only once; while it stays, look again twice per hold.
-        if wish.decision.desired > wish.target.min_capacity and _a_low_alarm_stays(view, wish):
-            hold_s = next((p.scale_in_hold_s for p in wish.target.policies if hasattr(p, "scale_in_hold_s")), 300.0)
-            timers.append(view.now_s + max(SOON_S + TICK_S, hold_s / 2))
-    hold_s = max((w.target.guards.instance_release_hold_s for w in view.wishes), default=120.0)
-    for variant in view.endpoint.variants:
-        memory = view.state.variant(variant.name)
-        if memory.backoff is not None and memory.backoff.until_s > view.now_s:
-            timers.append(memory.backoff.until_s)
-        if variant.name in empty and not memory.left_to_human and not (variant.managed or memory.managed):
-            timers.append((memory.empty_since_s or view.now_s) + hold_s)
-        if memory.watch_until_s is not None and memory.watch_until_s > view.now_s:
-            timers.append(view.now_s + SOON_S / 2)
-    return timers
+# -- both -------------------------------------------------------------------------------------------------------------
 
 
-def _a_low_alarm_stays(view: EndpointView, wish: Wish) -> bool:
-    alarms = (view.alarms.get(name) for name in wish.target.alarm_names)
-    return any(a is not None and a.state is AlarmState.ALARM and not a.above for a in alarms)
-
-
-def _surplus(view: EndpointView, variant: Variant) -> int:
-    """Instances beyond what the worst placement of all present and wished copies needs; 0 if not known or not ours."""
-    memory = view.state.variant(variant.name)
-    on = _on(view, variant)
-    if variant.managed or memory.managed or not on or any(w.component is None for w in view.wishes):
-        return 0
-    groups = _groups(view, variant, wished={w.component.name: w.decision.desired for w in view.wishes if w.component})
-    capacity = instance_capacity(variant)
-    if groups is None or capacity is None:
-        return 0
-    worst = worst_case_instances(groups, capacity)
-    return 0 if worst is None else max(0, variant.desired_instances - max(1, worst))
-
-
-def _need(
-    view: EndpointView, variant: Variant, capacity: InstanceCapacity | None, wished: Mapping[str, int]
-) -> int | None:
-    groups = _groups(view, variant, wished)
-    if groups is None or capacity is None:
-        # Sizes are not known: one copy an instance is the safe reading.
-        return sum(max(c.desired_copies, c.current_copies, wished.get(c.name, 0)) for c in _on(view, variant))
-    return instances_needed(groups, capacity)
-
-
-def _groups(view: EndpointView, variant: Variant, wished: Mapping[str, int]) -> list[CopyGroup] | None:
-    groups = []
-    for component in _on(view, variant):
-        if component.base_component is not None:
+def _remove_copies(view: EndpointView, wishes: Sequence[Wish], held: dict[TargetId, Held]) -> _Move | None:
+    """Fewer copies; never while the endpoint is being updated, whoever does it."""
+    asks = []
+    for wish in wishes:
+        component = wish.component
+        if component is None or wish.decision.desired >= component.desired_copies or is_busy(wish, held):
             continue
-        if component.requirements is None:
-            return None
-        copies = max(component.desired_copies, component.current_copies, wished.get(component.name, 0))
-        groups.append(CopyGroup(component.name, copies, component.requirements, component.placement))
-    return groups
-
-
-def _fits_now(
-    view: EndpointView, variant: Variant, outs: Sequence[Wish], capacity: InstanceCapacity | None
-) -> dict[str, int]:
-    # Planned against the smaller of current and desired: an accepted instance scale-in must not be counted on.
-    instances = min(variant.current_instances, variant.desired_instances)
-    placed = _groups(view, variant, {})
-    extra = [(w, w.decision.desired - w.component.desired_copies) for w in outs if w.component]
-    if placed is None or capacity is None:
-        free = instances - sum(max(c.desired_copies, c.current_copies) for c in _on(view, variant))
-        found = {}
-        for wish, more in extra:
-            found[wish.component.name] = max(0, min(more, free))
-            free -= found[wish.component.name]
-        return found
-    wanted = [
-        CopyGroup(w.component.name, more, w.component.requirements, w.component.placement)
-        for w, more in extra
-        if w.component.requirements is not None
-    ]
-    return copies_that_fit(placed, wanted, instances, capacity)
-
-
-def _is_busy(view: EndpointView, wish: Wish, held: dict[TargetId, Held]) -> bool:
-    component = wish.component
-    assert component is not None
-    if component.rolling_update:
-        held[wish.target.target_id] = Held(Reason.DEPLOYMENT_IN_PROGRESS, f"{component.name} is being updated")
-        return True
-    if not component.is_stable:
-        if wish.decision.desired != component.desired_copies:
-            detail = f"{component.name} is {component.status}; the newest wish is asked when it is stable"
+        if view.in_service:
+            asks.append(copy_ask(wish, component, wish.decision.desired))
+        else:
+            detail = (
+                f"endpoint {view.endpoint.name} is {view.endpoint.status}: nothing is removed until it is InService"
+            )
             held[wish.target.target_id] = Held(Reason.NOT_SCALABLE_NOW, detail)
-        return True
-    return False
+    return _copies_move(NextWord.REMOVE_COPIES, asks)
 
 
-def _allowed(
-    view: EndpointView, backoff: Backoff | None, wanted: int, asked: int, target_id: TargetId, held: dict[TargetId, Held]
-) -> int:
-    """`wanted`, made smaller while a refusal is waited out."""
-    if backoff is None or backoff.until_s <= view.now_s:
-        return wanted
-    possible = asked if backoff.largest_possible is None else backoff.largest_possible
-    if wanted > possible:
-        held[target_id] = Held(
-            Reason(backoff.reason), f"{possible} possible now, next try in {backoff.until_s - view.now_s:.0f} s"
-        )
-    return min(wanted, possible)
-
-
-def _is_blocked(held: Held | None) -> bool:
-    return held is not None and held.reason in (
-        Reason.QUOTA_EXCEEDED,
-        Reason.INSUFFICIENT_CAPACITY,
-        Reason.DEADLINE_PASSED,
-        Reason.NOT_SCALABLE_NOW,
-        Reason.COMPONENT_NOT_FOUND,
-    )
-
-
-def _is_deploying(view: EndpointView) -> bool:
-    """True while someone else's change runs on the endpoint: blue/green, canary baking, traffic shifting."""
-    return any(
-        status in ("Baking", "ActivatingTraffic", "Deleting") for v in view.endpoint.variants for status in v.statuses
-    )
-
-
-def _instance_left_s(now_s: float, memory: VariantState) -> float:
-    usual_s = startup.quantile_s(memory.startup_s, 0.5, startup.INSTANCE_DEFAULT_S)
-    return usual_s if memory.ask is None else max(0.0, memory.ask.at_s + usual_s - now_s)
-
-
-def _instance_wait_s(now_s: float, memory: VariantState) -> int:
-    """20 s when the instances may come any moment, else as long as is left of the usual time, at most 60 s."""
-    usual_s = 0.7 * startup.quantile_s(memory.startup_s, 0.5, startup.INSTANCE_DEFAULT_S)
-    asked_s = memory.ask.at_s if memory.ask is not None else now_s
-    return int(min(60.0, max(20.0, asked_s + usual_s - now_s)))
-
-
-def _on(view: EndpointView, variant: Variant) -> list[Component]:
-    return [c for c in view.components if c.variant == variant.name]
-
-
-def _by_priority(wishes: Sequence[Wish]) -> list[Wish]:
-    return sorted(wishes, key=lambda w: (-w.target.priority, w.target.target_id))
-
-
-def _copy_ask(wish: Wish, wanted: int) -> CopyAsk:
-    assert wish.component is not None
-    return CopyAsk(wish.target.target_id, wish.component.name, wish.component.desired_copies, wanted)
-
-
-def _copies_move(word: NextWord, asks: Sequence[CopyAsk]) -> _Move | None:
+def _copies_move(word: NextWord, asks: Sequence[CopyAsk], more: str = "") -> _Move | None:
     if not asks:
         return None
-    why = ", ".join(f"{a.component}: {a.before} → {a.wanted} copies" for a in asks)
+    why = ", ".join(f"{a.component}: {a.before} → {a.wanted} copies" for a in asks) + more
     return _Move(word, why, 1, copies=tuple(asks))
+
+
+def _ask_instances(
+    word: NextWord, variant: Variant, wanted: int, why: str = "", *, target_id: TargetId | None = None
+) -> _Move:
+    asked = variant.desired_instances
+    ask = InstanceAsk(variant.name, asked, wanted, target_id)
+    return _Move(word, f"{variant.name}: {asked} → {wanted} instances{why}", 1, instances=ask)
+
+
+def _wait_for_instances(view: EndpointView, variant: Variant, memory: VariantState) -> _Move:
+    why = f"{variant.name}: {variant.current_instances} of {variant.desired_instances} instances serve"
+    return _Move(NextWord.WAIT_FOR_INSTANCES, why, waits.instance_wait_s(memory, view.now_s))
 
 
 def _hold_all(view: EndpointView, held: dict[TargetId, Held], reason: Reason, detail: str) -> None:

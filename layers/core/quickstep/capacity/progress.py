@@ -15,9 +15,15 @@ from quickstep.reasons import Reason
 
 SILENT_GRACE_S = 45.0
 """An ask younger than this may not show on Describe yet (eventual consistency: 30 s seen)."""
+SHORTEST_STARTUP_S = 10.0
+"""What was there sooner was not started by the ask, so it teaches nothing about start-up times."""
 BACKOFF_FIRST_S = 60.0
 BACKOFF_MAX_S = 900.0
 WATCH_S = 300.0
+"""So long after an instance was removed, copies that go missing are taken to have lived on it."""
+CARRIED = "carried over a deployment"
+"""Cause of the floor that keeps a count while the endpoint is being updated."""
+RESTORED = "restored after a deployment reset it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,32 +39,39 @@ class Note:
 def backed_off(before: Backoff | None, reason: Reason, now_s: float, *, possible: int | None = None) -> Backoff:
     """The next, longer back-off after one more refusal: 60 s doubling to 15 min."""
     attempts = before.attempts + 1 if before is not None else 1
-    wait_s = min(BACKOFF_MAX_S, BACKOFF_FIRST_S * 2 ** (attempts - 1))
+    wait_s = min(BACKOFF_MAX_S, BACKOFF_FIRST_S * 2.0 ** min(attempts - 1, 10))
     return Backoff(str(reason), now_s + wait_s, attempts, possible)
 
 
 def follow_copies(state: TargetState, observation: Observation, now_s: float) -> tuple[TargetState, tuple[Note, ...]]:
     """Follow a component's (or a variant target's) ask; return the state after it and what there is to tell."""
-    notes: list[Note] = []
-    ask = state.ask
-    if ask is not None:
-        age_s = now_s - ask.at_s
-        if _reached(ask, observation.current):
-            if ask.wanted > ask.before:
-                state = replace(state, startup_s=startup.learned(state.startup_s, age_s))
-            state = replace(state, ask=None, backoff=None)
-            notes.append(Note("reached", f"{observation.current} serve, {age_s:.0f} s after they were asked for"))
-        elif observation.desired != ask.wanted and age_s > SILENT_GRACE_S and _is_quiet(observation):
-            # The count that we asked for is gone: refused silently, rolled back, or changed by somebody else.
-            state = replace(state, ask=None)
-        elif now_s >= ask.deadline_s:
-            backoff = backed_off(state.backoff, Reason.DEADLINE_PASSED, now_s)
-            state = replace(state, ask=None, backoff=backoff)
-            detail = f"{observation.current} of {ask.wanted} serve {age_s:.0f} s after they were asked for"
-            notes.append(Note("deadline", detail, failed=True, reason=Reason.DEADLINE_PASSED))
-    elif state.backoff is not None and state.backoff.until_s <= now_s and observation.current >= observation.desired:
-        state = replace(state, backoff=None)
-    return state, tuple(notes)
+    ask, backoff = state.ask, state.backoff
+    if ask is None:
+        if backoff is not None and backoff.until_s <= now_s and observation.current >= observation.desired:
+            # What was refused is not missing any more: the next refusal begins anew.
+            state = replace(state, backoff=None)
+        return state, ()
+    age_s, unit = now_s - ask.at_s, ask.what
+    if _reached(ask, observation.current):
+        if ask.wanted > ask.before and age_s >= SHORTEST_STARTUP_S:
+            state = replace(state, startup_s=startup.learned(state.startup_s, age_s))
+        note = Note("reached", f"{observation.current} serve, {age_s:.0f} s after they were asked for")
+        return replace(state, ask=None, backoff=None), (note,)
+    settled = age_s > SILENT_GRACE_S and _is_quiet(observation)
+    if settled and observation.desired not in (ask.wanted, ask.before):
+        detail = f"asked {ask.wanted} {unit}, somebody else asked {observation.desired}"
+        return replace(state, ask=None), (Note("overridden", detail, failed=True, reason=Reason.FOREIGN_ACTOR),)
+    if settled and (ask.wanted > ask.before or observation.desired == ask.before):
+        # Nobody works on it any more: taken back silently, or left short for want of hardware.
+        how = "stopped at" if observation.desired == ask.wanted else "went back to"
+        detail = (
+            f"asked {ask.wanted} {unit}; SageMaker {how} {observation.current} after {age_s:.0f} s{_said(observation)}"
+        )
+        return _given_up(state, ask, Reason.INSUFFICIENT_CAPACITY, observation, detail, now_s)
+    if now_s >= ask.deadline_s:
+        detail = f"{observation.current} {unit} instead of {ask.wanted} serve {age_s:.0f} s after they were asked for"
+        return _given_up(state, ask, Reason.DEADLINE_PASSED, observation, detail, now_s)
+    return state, ()
 
 
 def notice_foreign_change(
@@ -66,20 +79,30 @@ def notice_foreign_change(
 ) -> tuple[TargetState, tuple[Note, ...]]:
     """Adopt a count that somebody else set as a floor for a while; restore one that a deployment reset.
 
-    `deployed` is True if the endpoint's configuration changed since the last look.
+    `deployed` is True if the endpoint's configuration changed since the last look. The reset may show only when the
+    deployment is over, many looks later: until then the count from before is carried along as a floor.
     """
-    expected = state.wish
-    if expected is None or state.queued or state.ask is not None or not _is_quiet(observation):
+    expected, asked = state.wish, observation.desired
+    if expected is None:
         return state, ()
-    if observation.desired == expected or (state.manual is not None and observation.desired == state.manual.after):
+    carried = state.manual is not None and state.manual.cause == CARRIED
+    if deployed and not carried and (state.manual is None or state.manual.after < expected):
+        state = replace(state, manual=Change(now_s, asked, expected, CARRIED))
+        carried = True
+    if carried and state.manual is not None and observation.endpoint.status is not EndpointStatus.IN_SERVICE:
+        return replace(state, manual=replace(state.manual, at_s=now_s)), ()
+    if state.queued or state.ask is not None or not _is_quiet(observation):
         return state, ()
-    if deployed and observation.desired < expected:
-        manual = Change(now_s, observation.desired, expected, "restored after a deployment reset it")
-        detail = f"UpdateEndpoint reset {expected} to {observation.desired}: restoring"
-        return replace(state, manual=manual), (Note("restored", detail, reason=Reason.DEPLOYMENT_IN_PROGRESS),)
-    manual = Change(now_s, expected, observation.desired, "a change outside Quickstep")
-    detail = f"somebody changed {expected} to {observation.desired}: kept as a floor for a while"
-    state = replace(state, manual=manual, wish=observation.desired, wish_at_s=now_s)
+    if carried and state.manual is not None and asked < state.manual.after:
+        wish = state.manual.after
+        state = replace(state, wish=wish, queued=True, manual=Change(now_s, asked, wish, RESTORED))
+        detail = f"UpdateEndpoint reset {wish} to {asked}: restoring"
+        return state, (Note("restored", detail, reason=Reason.DEPLOYMENT_IN_PROGRESS),)
+    if asked == expected or (state.manual is not None and asked == state.manual.after):
+        return state, ()
+    manual = Change(now_s, expected, asked, "a change outside Quickstep")
+    detail = f"somebody changed {expected} to {asked}: kept as a floor for a while"
+    state = replace(state, manual=manual, wish=asked, wish_at_s=now_s)
     return state, (Note("foreign change", detail, reason=Reason.FOREIGN_ACTOR),)
 
 
@@ -91,32 +114,14 @@ def follow_instances(
     `dipped` is True if some component on the variant has fewer copies than it should while nothing is being changed.
     """
     notes: list[Note] = []
-    ask = memory.ask
-    in_service = endpoint.status is EndpointStatus.IN_SERVICE
-    if ask is not None:
-        age_s = now_s - ask.at_s
-        reached = in_service and _reached(ask, variant.current_instances)
-        given_up = in_service and age_s > SILENT_GRACE_S and not _reached(ask, variant.desired_instances)
-        if reached:
-            if ask.wanted > ask.before:
-                memory = replace(memory, startup_s=startup.learned(memory.startup_s, age_s), backoff=None)
-            else:
-                memory = replace(memory, watch_until_s=now_s + WATCH_S, watch_restore=ask.before)
-            memory = replace(memory, ask=None, empty_since_s=None)
-            notes.append(Note("instances", f"{variant.current_instances} instances serve, {age_s:.0f} s after the ask"))
-        elif given_up or now_s >= ask.deadline_s:
-            failed_by = Reason.INSUFFICIENT_CAPACITY if given_up else Reason.DEADLINE_PASSED
-            got = variant.current_instances
-            # Ask smaller next time: what came, plus half of what did not.
-            possible = got + max(1, (ask.wanted - got) // 2) if ask.wanted - got > 1 else None
-            memory = replace(memory, ask=None, backoff=backed_off(memory.backoff, failed_by, now_s, possible=possible))
-            said = f"; FailureReason: {endpoint.failure_reason}" if endpoint.failure_reason else ", without a reason given"
-            how = "is InService again" if given_up else "is not done in time"
-            detail = f"asked {ask.wanted} instances, {got} serve, the endpoint {how}{said}"
-            notes.append(Note("instances", detail, failed=True, reason=failed_by))
+    if memory.ask is not None:
+        memory, notes = _follow_instance_ask(memory, memory.ask, variant, endpoint, now_s)
     if memory.watch_until_s is not None:
         if dipped and memory.watch_restore is not None and not memory.left_to_human:
-            detail = f"removing an instance of {variant.name} hit running copies: restored, and left to a person from now on"
+            what = f"removing an instance of {variant.name} hit running copies"
+            detail = (
+                f"{what}: {memory.watch_restore} instances are restored, and scale-in is left to a person from now on"
+            )
             memory = replace(memory, left_to_human=True)
             notes.append(Note("restore", detail, failed=True, reason=Reason.BLIND_INSTANCE_SCALE_IN))
         elif now_s >= memory.watch_until_s:
@@ -135,6 +140,43 @@ def mark_empty(state: EndpointState, empty_variants: tuple[str, ...], now_s: flo
     return state
 
 
+def _follow_instance_ask(
+    memory: VariantState, ask: Ask, variant: Variant, endpoint: Endpoint, now_s: float
+) -> tuple[VariantState, list[Note]]:
+    age_s, got = now_s - ask.at_s, variant.current_instances
+    in_service = endpoint.status is EndpointStatus.IN_SERVICE
+    if in_service and _reached(ask, got):
+        if ask.wanted <= ask.before:
+            memory = replace(memory, watch_until_s=now_s + WATCH_S, watch_restore=ask.before)
+        elif age_s >= SHORTEST_STARTUP_S:
+            memory = replace(memory, startup_s=startup.learned(memory.startup_s, age_s))
+        memory = replace(memory, ask=None, empty_since_s=None, backoff=None)
+        return memory, [Note("instances", f"{got} instances serve, {age_s:.0f} s after the ask")]
+    given_up = in_service and age_s > SILENT_GRACE_S
+    if not given_up and now_s < ask.deadline_s:
+        return memory, []
+    reason = Reason.INSUFFICIENT_CAPACITY if given_up else Reason.DEADLINE_PASSED
+    said = f"; FailureReason: {endpoint.failure_reason}" if endpoint.failure_reason else ", without a reason given"
+    how = "is InService again" if given_up else f"is still {endpoint.status} after {age_s:.0f} s"
+    detail = f"asked {ask.wanted} instances, {got} serve, the endpoint {how}{said}"
+    memory = replace(memory, ask=None, empty_since_s=None)
+    if ask.wanted > ask.before:
+        # Ask smaller next time: what came, plus half of what did not.
+        possible = got + (ask.wanted - got) // 2 if ask.wanted - got > 1 else None
+        memory = replace(memory, backoff=backed_off(memory.backoff, reason, now_s, possible=possible))
+    return memory, [Note("instances", detail, failed=True, reason=reason)]
+
+
+def _given_up(
+    state: TargetState, ask: Ask, reason: Reason, observation: Observation, detail: str, now_s: float
+) -> tuple[TargetState, tuple[Note, ...]]:
+    # The wish still stands: more copies are asked again when the refusal has been waited out.
+    backoff = backed_off(state.backoff, reason, now_s) if ask.wanted > ask.before else state.backoff
+    queued = state.wish is not None and state.wish != observation.desired
+    note = Note("given up", detail, failed=True, reason=reason)
+    return replace(state, ask=None, backoff=backoff, queued=queued), (note,)
+
+
 def _reached(ask: Ask, count: int) -> bool:
     return count >= ask.wanted if ask.wanted > ask.before else count <= ask.wanted
 
@@ -144,3 +186,9 @@ def _is_quiet(observation: Observation) -> bool:
     if observation.endpoint.status is not EndpointStatus.IN_SERVICE:
         return False
     return observation.component is None or observation.component.is_stable
+
+
+def _said(observation: Observation) -> str:
+    component = observation.component
+    why = component.failure_reason if component is not None else observation.endpoint.failure_reason
+    return f"; FailureReason: {why}" if why else ", without a reason given"

@@ -135,7 +135,9 @@ class Registry:
         item = self._get(f"ENDPOINT#{endpoint}", "LOOP")
         return _loop(endpoint, item) if item else Loop(endpoint)
 
-    def begin_loop(self, endpoint: str, *, now_s: float, code_version: str, takes_over_generation: int | None = None) -> int | None:
+    def begin_loop(
+        self, endpoint: str, *, now_s: float, code_version: str, takes_over_generation: int | None = None
+    ) -> int | None:
         """Become the endpoint's loop; return the new generation, or None if another one runs.
 
         `takes_over_generation` replaces a loop of that generation although it is marked as running (it went silent).
@@ -165,9 +167,7 @@ class Registry:
         )
         return None if item is None else _loop(endpoint, item).generation
 
-    def record_look(
-        self, endpoint: str, *, now_s: float, next_look_at_s: float, generation: int | None = None
-    ) -> bool:
+    def record_look(self, endpoint: str, *, now_s: float, next_look_at_s: float, generation: int | None = None) -> bool:
         """Note that a look was taken. With `generation`: count a tick of that loop; False if it is not the owner any more."""
         values = {":now": {"N": _number(now_s)}, ":next": {"N": _number(next_look_at_s)}, ":due": {"S": DUE}}
         update = "SET last_look_s = :now, next_look_at_s = :next, due = :due"
@@ -250,7 +250,10 @@ class Registry:
     def put_activity(self, activity: Activity) -> None:
         """Write or replace one entry of a target's history."""
         document = asdict(activity)
-        document["target_id"] = {"resource_id": activity.target_id.resource_id, "dimension": str(activity.target_id.dimension)}
+        document["target_id"] = {
+            "resource_id": activity.target_id.resource_id,
+            "dimension": str(activity.target_id.dimension),
+        }
         document["status"] = str(activity.status)
         extra = {"expires_s": {"N": str(int(activity.start_s + ACTIVITY_KEPT_S))}}
         self._put(f"ACTIVITY#{activity.target_id.resource_id}", activity.activity_id, document, extra)
@@ -306,7 +309,9 @@ class Registry:
         values = {":doc": {"S": _json(document)}, ":token": {"N": str(lease.token)}}
         condition = "attribute_not_exists(fence) OR fence <= :token"
         if self._update(f"ENDPOINT#{lease.endpoint}", sk, "SET doc = :doc, fence = :token", values, condition) is None:
-            raise LeaseLost(f"a later holder of endpoint {lease.endpoint}'s lease has written {sk}; this look ends here")
+            raise LeaseLost(
+                f"a later holder of endpoint {lease.endpoint}'s lease has written {sk}; this look ends here"
+            )
 
     def _where(self, pk: str, sk: str = "TARGET") -> tuple[str, TargetId] | None:
         item = self._get(pk, sk)

@@ -48,6 +48,8 @@ class Decision:
     """The earliest moment at which the answer may change without a new event; None if there is none."""
     hot: bool = False
     """Load may still be rising: look again at the next datapoint even if nothing changes now."""
+    asked: int | None = None
+    """Copies (or instances) that SageMaker was asked for, as Describe shows it; None if the decision did not look."""
     demand: float | None = None
     """Requests in flight that were sized for, over all copies; None if not known."""
 

@@ -116,7 +116,9 @@ class EndpointState:
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> EndpointState:
         """Rebuild; unknown fields are ignored, missing ones get their default."""
-        variants = {name: VariantState(**_built(VariantState, row)) for name, row in (data.get("variants") or {}).items()}
+        variants = {
+            name: VariantState(**_built(VariantState, row)) for name, row in (data.get("variants") or {}).items()
+        }
         return cls(STATE_VERSION, data.get("config_name"), variants, dict(data.get("instance_types") or {}))
 
 

@@ -10,14 +10,20 @@ STAGE = "bounds"
 
 
 def apply(facts: Facts, recommended: int) -> Step:
-    """Clamp; name the bound that binds, also when it only keeps things as they are."""
+    """Clamp; name the bound that binds, also when it only keeps things as they are. A maximum below the minimum yields."""
     low, high = facts.target.min_capacity, facts.target.max_capacity
+    high = max(low, high)
     managed_max = _managed_max(facts)
-    top = min(high, managed_max) if managed_max is not None else high
-    top = max(top, low) if managed_max is None else top
-    inputs = {"min": low, "max": high} | ({"managed_max": managed_max} if managed_max is not None else {})
+    if managed_max is None:
+        inputs, top = {"min": low, "max": high}, high
+    else:
+        # How many fit is an estimate of ours: it may stop a scale-out, but takes no copy away that serves.
+        inputs, top = (
+            {"min": low, "max": high, "managed_max": managed_max},
+            min(high, max(managed_max, facts.observation.current)),
+        )
     if recommended > top:
-        if managed_max is not None and managed_max < high:
+        if top < high:
             detail = f"SageMaker's MaxInstanceCount holds {managed_max}, asked were {recommended}"
             return Step(STAGE, top, Reason.MANAGED_MAX_INSTANCES, detail, inputs)
         reason = Reason.AT_MAX if facts.baseline == top else Reason.LOWERED_TO_MAX

@@ -12,18 +12,22 @@ STAGE = "budget"
 
 
 def apply(facts: Facts, recommended: int) -> Step:
-    """Cap a scale-out at what `budget_usd_per_hour` pays for; what already runs is not taken away by it."""
+    """Cap a scale-out at what `budget_usd_per_hour` pays for; what was asked already is not taken away by it.
+
+    A wish that still waits for its instances has cost nothing yet and is capped too. Where it is not known how many
+    copies share an instance, each is taken to need its own.
+    """
     budget, price = facts.target.budget_usd_per_hour, facts.target.hourly_cost_usd
-    if budget is None or not price or not facts.copies_per_instance:
+    if budget is None:
         return Step(STAGE, recommended, Reason.NOT_CONFIGURED)
-    affordable = math.floor(budget / price + 1e-9) * facts.copies_per_instance
-    capped = max(min(recommended, affordable), min(recommended, facts.baseline))
+    if not price:
+        return Step(
+            STAGE, recommended, Reason.NOT_CONFIGURED, "a budget is set, but the price of an instance-hour is not known"
+        )
+    affordable = math.floor(budget / price + 1e-9) * (facts.copies_per_instance or 1)
+    capped = min(recommended, max(affordable, facts.observation.desired))
+    inputs = {"affordable": affordable}
     if capped == recommended:
-        return Step(STAGE, recommended, Reason.UNCHANGED, f"${budget:g}/h pays for {affordable}", {"affordable": affordable})
-    return Step(
-        STAGE,
-        capped,
-        Reason.BUDGET,
-        f"${budget:g}/h at ${price:g} per instance-hour pays for {affordable}, not {recommended}",
-        {"affordable": affordable},
-    )
+        return Step(STAGE, recommended, Reason.UNCHANGED, f"${budget:g}/h pays for {affordable}", inputs)
+    detail = f"${budget:g}/h at ${price:g} per instance-hour pays for {affordable}, not {recommended}"
+    return Step(STAGE, capped, Reason.BUDGET, detail, inputs)

@@ -16,25 +16,30 @@ STAGE = "burst"
 
 def apply(facts: Facts, recommended: int) -> Step:
     """Raise to the newest datapoint's need while a burst runs; hold the largest such count until it is over."""
-    target_per_copy = facts.target.target_per_copy
+    target_per_copy = facts.target_per_copy
     if target_per_copy is None or facts.demand_policy is None:
         return Step(STAGE, recommended, Reason.NOT_CONFIGURED)
     guards, state, newest = facts.target.guards, facts.state, facts.demand.newest
     meant = max(1, facts.observation.current) * target_per_copy
     bursting = newest is not None and newest >= guards.burst_ratio * meant
-    until_s = facts.now_s + guards.burst_hold_s if bursting else state.burst_until_s
-    if until_s is None or until_s <= facts.now_s:
+    runs = state.burst_until_s is not None and state.burst_until_s > facts.now_s
+    if not bursting and not runs:
         memory = {"burst_until_s": None, "burst_copies": 0} if state.burst_until_s is not None else {}
         return Step(STAGE, recommended, Reason.UNCHANGED, memory=memory)
-    copies = max(state.burst_copies if state.burst_until_s is not None else 0, recommended)
+    until_s = facts.now_s + guards.burst_hold_s if bursting else state.burst_until_s
+    assert until_s is not None
+    # What an earlier burst needed, over by now, says nothing about this one.
+    copies = max(state.burst_copies if runs else 0, recommended)
+    detail = f"burst: at least {copies} until {until_s - facts.now_s:.0f} s from now"
     if bursting and newest is not None:
         copies = max(copies, copies_for(newest, target_per_copy))
-    detail = f"burst until {until_s - facts.now_s:.0f} s from now keeps at least {copies}"
-    if bursting:
-        detail = f"{newest:.0f} in flight is {newest / meant:.1f} × what the serving copies are meant for; " + detail
+        detail = (
+            f"{newest:.0f} in flight is {newest / meant:.1f} × what the serving {facts.target.target_id.unit} are meant "
+            f"for: at least {copies} for {guards.burst_hold_s:.0f} s"
+        )
     return Step(
         STAGE,
-        max(recommended, copies),
+        copies,
         Reason.BURST_HOLD,
         detail,
         {"newest": newest, "meant": meant},

@@ -18,19 +18,15 @@ def apply(facts: Facts, recommended: int) -> Step:
     """Hold a scale-in until the last scale-out is one hold old and the last scale-in two minutes."""
     if recommended >= facts.baseline or facts.demand_policy is None:
         return Step(STAGE, recommended, Reason.UNCHANGED)
-    state = facts.state
-    until_s, why = 0.0, ""
-    if state.last_scale_in is not None:
-        until_s, why = state.last_scale_in.at_s + BETWEEN_SCALE_INS_S, "since the last scale-in"
-    if state.last_scale_out is not None and state.last_scale_out.at_s + facts.scale_in_hold_s > until_s:
-        until_s, why = state.last_scale_out.at_s + facts.scale_in_hold_s, "since the last scale-out"
+    last_in, last_out = facts.state.last_scale_in, facts.state.last_scale_out
+    waits = []
+    if last_in is not None:
+        waits.append((last_in.at_s + BETWEEN_SCALE_INS_S, "since the last scale-in"))
+    if last_out is not None:
+        waits.append((last_out.at_s + facts.scale_in_hold_s, "since the last scale-out"))
+    until_s, why = max(waits, default=(facts.now_s, ""))
     if until_s <= facts.now_s:
         return Step(STAGE, recommended, Reason.UNCHANGED)
-    return Step(
-        STAGE,
-        facts.baseline,
-        Reason.COOLDOWN_SCALE_IN,
-        f"{until_s - facts.now_s:.0f} s left {why}",
-        {"until_s": until_s},
-        look_again_at_s=until_s,
-    )
+    detail = f"{until_s - facts.now_s:.0f} s left {why}"
+    inputs = {"until_s": until_s}
+    return Step(STAGE, facts.baseline, Reason.COOLDOWN_SCALE_IN, detail, inputs, look_again_at_s=until_s)

@@ -9,20 +9,29 @@ estimate but never lower it. Three things that look alike are kept apart: no dat
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from dataclasses import dataclass
 from enum import StrEnum
+from operator import attrgetter
 
-from quickstep.model.observation import Datapoint, Metrics, Observation, ServingChange
+from quickstep.model.observation import Metrics, Observation, Series, ServingChange
 from quickstep.model.state import TargetState
+from quickstep.policy.coverage import covered_since, is_stale
 
-STALE_AFTER_S = 90.0
-"""A newest datapoint that ended longer ago than this says nothing about now (10–60 s publish delay, plus two periods)."""
-COVERAGE = 0.8
-"""Share of a window's datapoints that must be known before its maximum may justify a scale-in."""
 SETTLE_POINTS = 3
 """Complete datapoints after a change of copies during which growth is bounded and scale-in barred: queues inside the
 containers do not move to the new copies."""
+BEFORE_POINTS = 6
+BEFORE_S = 120.0
+"""Totals at most so old, and so many, say what the load was before a change; older ones say nothing about it."""
+IDLE_POINTS = 3
+"""So many minutes without an invocation are known idleness, even if the concurrency metric is silent."""
 DEFAULT_WINDOW_S = 60.0
+RING_S = 3600.0
+RING_MAX = 60
+WAITING_WINDOW_S = 90.0
+HUGE = 1e7
+"""A larger number of requests in flight on one copy is a mistake of the metric's, not a load."""
 ROUNDING = 1e-9
 
 
@@ -34,38 +43,53 @@ class DemandKind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class TotalPoint:
-    """Requests in flight over all copies in [at_s, at_s + period)."""
-
-    at_s: float
-    total: float
-
-
-@dataclass(frozen=True, slots=True)
 class Demand:
-    """The estimate for one target at one moment."""
+    """The estimate for one target at one moment. Totals are requests in flight over all copies."""
 
     kind: DemandKind
     total: float | None = None
-    """Requests in flight to size for, over all copies: mean of the window, never below it for a still-filling point."""
+    """Total to size for: mean of the window, never below it for a still-filling point."""
     newest: float | None = None
     """The larger of the two newest datapoints: what a burst looks like."""
-    newest_at_s: float | None = None
-    """Start of the newest complete datapoint."""
-    history: tuple[TotalPoint, ...] = ()
-    """Window means, one per complete datapoint, oldest first, for the scale-in hold."""
-    covered_since_s: float | None = None
-    """Every window that ends after this is well covered by known datapoints; None if none is."""
     waiting: float | None = None
     """Requests that found no copy in the busiest recent 10 s; None if that metric is not known."""
     statistic: str | None = None
-    """`Average` or `Maximum`: what the totals were computed from."""
+    """`Average` or `Maximum`: what the totals were computed from; None if they come from Invocations."""
     settling: bool = False
     """The number of copies changed so recently that fewer than three complete datapoints have followed."""
+    times_s: tuple[float, ...] = ()
+    """Starts of the complete datapoints, oldest first."""
+    totals: tuple[float, ...] = ()
+    """Their totals."""
+    period_s: float = 10.0
+    window_s: float = DEFAULT_WINDOW_S
+    known_since_s: float = 0.0
+    """How many copies served is known since then only; before, it is assumed."""
 
     def needed(self, target_per_copy: float) -> int | None:
         """Copies for `total`; None if demand is not known."""
         return None if self.total is None else copies_for(self.total, target_per_copy)
+
+    def covered_since_s(self, now_s: float) -> float | None:
+        """The earliest moment since which the load is known well enough to justify a scale-in; None if it is not."""
+        if not self.times_s or is_stale(self.times_s[-1], self.period_s, now_s):
+            return None
+        return max(self.known_since_s, covered_since(self.times_s, self.period_s))
+
+    def window_means(self, since_s: float) -> list[tuple[float, float]]:
+        """(start of the newest datapoint, mean) of every window that ends at `since_s` or later, oldest first.
+
+        A mean is taken over the datapoints that are there: a young window is not diluted.
+        """
+        width_s = max(self.window_s, self.period_s)
+        means = []
+        first = 0
+        for i, at_s in enumerate(self.times_s):
+            while self.times_s[first] <= at_s - width_s:
+                first += 1
+            if at_s >= since_s:
+                means.append((at_s, sum(self.totals[first : i + 1]) / (i + 1 - first)))
+        return means
 
 
 def copies_for(total: float, target_per_copy: float) -> int:
@@ -73,50 +97,44 @@ def copies_for(total: float, target_per_copy: float) -> int:
     return max(0, math.ceil(total / target_per_copy - ROUNDING))
 
 
-def estimate(observation: Observation, state: TargetState, now_s: float, *, window_s: float = DEFAULT_WINDOW_S) -> Demand:
+def estimate(
+    observation: Observation, state: TargetState, now_s: float, *, window_s: float = DEFAULT_WINDOW_S
+) -> Demand:
     """Estimate the demand at `now_s` from what was observed and how many copies served when."""
-    waiting = _waiting(observation.metrics, now_s)
+    metrics, serving = observation.metrics, state.serving
+    waiting = _waiting(metrics, now_s)
     if observation.current == 0:
         return Demand(DemandKind.NO_COPIES, waiting=waiting)
-    series = observation.metrics.concurrency
-    points = usable(series.points) if series else ()
-    period_s = series.period_s if series else 10.0
-    statistic = "Average" if any(p.average is not None for p in points) else "Maximum"
-    totals = _totals(points, period_s, statistic, state.serving, observation.current)
-    if not totals or now_s - (totals[-1].at_s + period_s) > STALE_AFTER_S:
-        if _known_idle(observation.metrics, now_s):
-            return Demand(DemandKind.NO_TRAFFIC, total=0.0, newest=0.0, newest_at_s=now_s, waiting=waiting, covered_since_s=0.0)
-        return Demand(DemandKind.NO_DATA, waiting=waiting)
-    totals, settling = _bounded_after_change(totals, period_s, state.serving)
-    complete = totals[:-1] or totals
-    n = max(1, round(window_s / period_s))
-    history = _window_means(complete, n, period_s)
-    total = max(history[-1].total, _mean_with_newest(totals, n, period_s))
-    newest = max(p.total for p in totals[-2:])
-    peak = max(p.total for p in history)
+    series = metrics.concurrency or _NO_SERIES
+    period_s = series.period_s
+    statistic = _statistic(series)
+    times_s, totals = _totals(series, statistic, serving, observation.current, now_s)
+    if not times_s or is_stale(times_s[-1], period_s, now_s):
+        return _silent(metrics, serving, now_s, waiting)
+    settling = _bound_after_change(times_s, totals, serving)
+    newest = totals[-1]
+    if len(totals) > 1 and times_s[-1] - times_s[-2] <= 3 * period_s:
+        newest = max(newest, totals[-2])
+    total = _mean_of_window(times_s, totals, window_s)
+    if len(totals) > 1:
+        # The newest one may still be filling: it raises, and is forgotten where it would lower.
+        times_s.pop()
+        totals.pop()
+        total = max(total, _mean_of_window(times_s, totals, window_s))
+    idle = total == 0 and newest == 0 and not _was_invoked(metrics, now_s)
     return Demand(
-        DemandKind.NO_TRAFFIC if peak == 0 and newest == 0 else DemandKind.KNOWN,
+        DemandKind.NO_TRAFFIC if idle else DemandKind.KNOWN,
         total=total,
         newest=newest,
-        newest_at_s=complete[-1].at_s,
-        history=history,
-        covered_since_s=_covered_since(complete, period_s, now_s),
         waiting=waiting,
         statistic=statistic,
         settling=settling,
+        times_s=tuple(times_s),
+        totals=tuple(totals),
+        period_s=period_s,
+        window_s=window_s,
+        known_since_s=serving[0].at_s if serving else now_s,
     )
-
-
-def usable(points: tuple[Datapoint, ...]) -> tuple[Datapoint, ...]:
-    """Datapoints whose values can be counts; NaN, infinite, negative and absurd values are unknown, not zero."""
-    if all(_is_count(p.average) and _is_count(p.maximum) for p in points):
-        return points
-    kept = []
-    for p in points:
-        average, maximum = (v if _is_count(v) else None for v in (p.average, p.maximum))
-        if average is not None or maximum is not None:
-            kept.append(Datapoint(p.at_s, average, maximum))
-    return tuple(kept)
 
 
 def serving_during(serving: tuple[ServingChange, ...], start_s: float, end_s: float, current: int) -> int | None:
@@ -126,124 +144,149 @@ def serving_during(serving: tuple[ServingChange, ...], start_s: float, end_s: fl
     """
     if not serving:
         return current
-    found: int | None = serving[0].copies
-    for change in serving:
-        if change.at_s <= start_s:
-            found = change.copies
-        elif change.at_s < end_s:
-            return None
-        else:
-            break
-    return found
+    begun = bisect_right(serving, start_s, key=_at_s)
+    # The first look found the copies as they were, it did not change them: only later changes count.
+    following = max(1, begun)
+    if following < len(serving) and serving[following].at_s < end_s:
+        return None
+    return serving[max(0, begun - 1)].copies
 
 
 def remember_serving(state: TargetState, observation: Observation, now_s: float) -> tuple[ServingChange, ...]:
-    """The ring of serving counts after this look: a changed count was unknown between the two looks."""
+    """The ring of serving counts after this look: a changed count was unknown between the two looks.
+
+    At the first look the copies are taken to have served all along, unless they are just being changed.
+    """
     ring = state.serving
     if not ring:
-        return (ServingChange(now_s, observation.current),)
+        first = ServingChange(now_s, observation.current)
+        return (first,) if _is_unmoved(observation) else (ServingChange(0.0, None), first)
     if ring[-1].copies == observation.current:
         return ring
-    last_look_s = state.last_look_s
-    unknown = (ServingChange(last_look_s, None),) if last_look_s is not None and last_look_s < now_s else ()
+    # Clocks of two Lambdas may differ a little; the ring stays in order.
+    now_s = max(now_s, ring[-1].at_s)
+    unknown_s = ring[-1].at_s if state.last_look_s is None else max(state.last_look_s, ring[-1].at_s)
+    unknown = (ServingChange(unknown_s, None),) if unknown_s < now_s else ()
     ring = (*ring, *unknown, ServingChange(now_s, observation.current))
-    first = next((i for i in range(len(ring) - 1, -1, -1) if ring[i].at_s <= now_s - RING_S), 0)
-    return ring[first:][-RING_MAX:]
+    first_kept = next((i for i in range(len(ring) - 1, -1, -1) if ring[i].at_s <= now_s - RING_S), 0)
+    return ring[first_kept:][-RING_MAX:]
 
 
-RING_S = 3600.0
-RING_MAX = 60
-WAITING_WINDOW_S = 90.0
-HUGE = 1e7
+_NO_SERIES = Series(10.0)
+_at_s = attrgetter("at_s")
 
 
 def _is_count(value: float | None) -> bool:
-    return value is None or 0 <= value <= HUGE
+    # NaN compares False with everything.
+    return value is not None and 0 <= value <= HUGE
+
+
+def _is_unmoved(observation: Observation) -> bool:
+    component = observation.component
+    return observation.current == observation.desired and (component is None or component.is_stable)
+
+
+def _statistic(series: Series) -> str:
+    """Average where it flows, else Maximum: what flows is seen in the newest datapoints."""
+    recent = series.points[-BEFORE_POINTS:]
+    return "Average" if any(_is_count(p.average) for p in recent) else "Maximum"
 
 
 def _totals(
-    points: tuple[Datapoint, ...], period_s: float, statistic: str, serving: tuple[ServingChange, ...], current: int
-) -> list[TotalPoint]:
-    found = []
+    series: Series, statistic: str, serving: tuple[ServingChange, ...], current: int, now_s: float
+) -> tuple[list[float], list[float]]:
+    """Start and total of every datapoint whose value can be a count and whose divisor is known, oldest first.
+
+    NaN, infinite, negative and absurd values are unknown, not zero; a datapoint of the future is none.
+    """
     by_average = statistic == "Average"
-    last_change_s = serving[-1].at_s if serving else None
-    for p in points:
-        value = p.average if by_average else p.maximum
-        if value is None:
+    settled_s = serving[-1].at_s if len(serving) > 1 else -math.inf
+    copies = serving[-1].copies if serving else current
+    times_s: list[float] = []
+    totals: list[float] = []
+    for point in series.points:
+        value = point.average if by_average else point.maximum
+        at_s = point.at_s
+        if value is None or not 0 <= value <= HUGE or at_s > now_s:
             continue
-        if last_change_s is None or p.at_s >= last_change_s:
-            copies = serving[-1].copies if serving else current
-        else:
-            copies = serving_during(serving, p.at_s, p.at_s + period_s, current)
-        if copies:
-            found.append(TotalPoint(p.at_s, value * copies))
-    return found
+        served = copies if at_s >= settled_s else serving_during(serving, at_s, at_s + series.period_s, current)
+        if served:
+            times_s.append(at_s)
+            totals.append(value * served)
+    return times_s, totals
 
 
-def _bounded_after_change(
-    totals: list[TotalPoint], period_s: float, serving: tuple[ServingChange, ...]
-) -> tuple[list[TotalPoint], bool]:
-    """Bound the first points after a change of copies by the total before plus the growth measured before it."""
+def _bound_after_change(times_s: list[float], totals: list[float], serving: tuple[ServingChange, ...]) -> bool:
+    """Bound the first totals after a change of copies by the total before plus the growth measured before it.
+
+    Returns True if fewer than three complete datapoints have followed the change.
+    """
     if len(serving) < 2:
-        return totals, False
-    changed_s = serving[-1].at_s
-    after = [i for i, p in enumerate(totals) if p.at_s >= changed_s]
-    settling = len(after) <= SETTLE_POINTS
-    before = [p for p in totals if p.at_s < changed_s][-6:]
-    if not before or not after:
-        return totals, settling
-    growth_per_s = max(0.0, (before[-1].total - before[0].total) / (len(before) * period_s))
-    totals = list(totals)
-    for i in after[:SETTLE_POINTS]:
-        bound = max(p.total for p in before) + growth_per_s * (totals[i].at_s - before[-1].at_s)
-        totals[i] = TotalPoint(totals[i].at_s, min(totals[i].total, bound))
-    return totals, settling
-
-
-def _window_means(points: list[TotalPoint], n: int, period_s: float) -> tuple[TotalPoint, ...]:
-    """Mean over the `n` periods that end with each point, over the points that are there (a young window is not diluted)."""
-    means = []
-    first = 0
-    running = 0.0
-    for i, p in enumerate(points):
-        running += p.total
-        while points[first].at_s <= p.at_s - n * period_s:
-            running -= points[first].total
-            first += 1
-        means.append(TotalPoint(p.at_s, max(0.0, running / (i - first + 1))))
-    return tuple(means)
-
-
-def _mean_with_newest(totals: list[TotalPoint], n: int, period_s: float) -> float:
-    recent = [p.total for p in totals if p.at_s > totals[-1].at_s - n * period_s]
-    return sum(recent) / len(recent)
-
-
-def _covered_since(complete: list[TotalPoint], period_s: float, now_s: float) -> float | None:
-    """The earliest moment since which at least `COVERAGE` of the datapoints are known, looking back from the newest."""
-    newest_s = complete[-1].at_s
-    if now_s - newest_s - period_s > STALE_AFTER_S:
-        return None
-    since = None
-    for count, p in enumerate(reversed(complete), start=1):
-        expected = (newest_s - p.at_s) / period_s + 1
-        if count >= COVERAGE * expected:
-            since = p.at_s
-    return since
-
-
-def _known_idle(metrics: Metrics, now_s: float) -> bool:
-    """True if Invocations says that nothing arrived lately: zero is known although the concurrency metric is silent."""
-    series = metrics.invocations
-    if series is None:
         return False
-    recent = [p for p in series.points if p.average is not None and p.at_s > now_s - 5 * series.period_s - STALE_AFTER_S]
-    return len(recent) >= 3 and all(p.average == 0 for p in recent)
+    changed_s = serving[-1].at_s
+    after = [i for i, at_s in enumerate(times_s) if at_s >= changed_s]
+    first = after[0] if after else len(times_s)
+    before = [i for i in range(max(0, first - BEFORE_POINTS), first) if times_s[i] > changed_s - BEFORE_S]
+    if before:
+        oldest, newest = before[0], before[-1]
+        span_s = times_s[newest] - times_s[oldest]
+        growth_per_s = max(0.0, (totals[newest] - totals[oldest]) / span_s) if span_s > 0 else 0.0
+        most = max(totals[i] for i in before)
+        for i in after[:SETTLE_POINTS]:
+            totals[i] = min(totals[i], most + growth_per_s * (times_s[i] - times_s[newest]))
+    # The newest one may still be filling, so one more than three must be there.
+    return len(after) <= SETTLE_POINTS
+
+
+def _mean_of_window(times_s: list[float], totals: list[float], window_s: float) -> float:
+    """Mean over the window that ends with the newest datapoint, of the datapoints that are there."""
+    oldest_s = times_s[-1] - window_s
+    first = len(times_s) - 1
+    while first > 0 and times_s[first - 1] > oldest_s:
+        first -= 1
+    return sum(totals[first:]) / (len(totals) - first)
+
+
+def _silent(metrics: Metrics, serving: tuple[ServingChange, ...], now_s: float, waiting: float | None) -> Demand:
+    """No usable concurrency: no traffic if Invocations says so, else no data."""
+    idle = _idle_minutes(metrics.invocations, now_s)
+    if len(idle) < IDLE_POINTS:
+        return Demand(DemandKind.NO_DATA, waiting=waiting)
+    return Demand(
+        DemandKind.NO_TRAFFIC,
+        total=0.0,
+        newest=0.0,
+        waiting=waiting,
+        times_s=tuple(idle),
+        totals=(0.0,) * len(idle),
+        period_s=metrics.invocations.period_s if metrics.invocations else 60.0,
+        known_since_s=serving[0].at_s if serving else now_s,
+    )
+
+
+def _idle_minutes(series: Series | None, now_s: float) -> list[float]:
+    """Starts of the latest periods in a row without an invocation, oldest first; empty if the newest is old."""
+    if series is None:
+        return []
+    idle: list[float] = []
+    for point in reversed(series.points):
+        if point.average != 0 or (idle and idle[-1] - point.at_s > series.period_s):
+            break
+        idle.append(point.at_s)
+    return [] if not idle or is_stale(idle[0], series.period_s, now_s) else idle[::-1]
+
+
+def _was_invoked(metrics: Metrics, now_s: float) -> bool:
+    """True if requests came lately although none was in flight when the metric looked."""
+    series = metrics.invocations
+    return series is not None and any(
+        p.average is not None and p.average > 0 and not is_stale(p.at_s, series.period_s, now_s)
+        for p in series.points[-IDLE_POINTS:]
+    )
 
 
 def _waiting(metrics: Metrics, now_s: float) -> float | None:
-    series = metrics.no_capacity
-    if series is None:
+    if metrics.no_capacity is None:
         return None
-    recent = [p.average for p in series.points if p.average is not None and p.at_s > now_s - WAITING_WINDOW_S]
-    return max((v for v in recent if _is_count(v)), default=0.0)
+    recent = (p.average for p in metrics.no_capacity.points if p.at_s > now_s - WAITING_WINDOW_S)
+    return max((v for v in recent if v is not None and _is_count(v)), default=0.0)

@@ -9,6 +9,8 @@ from quickstep.model.state import TargetState
 from quickstep.model.targets import DemandPolicy, ScalableTarget
 from quickstep.policy.demand import Demand
 
+DEFAULT_HOLD_S = 300.0
+
 
 @dataclass(frozen=True, slots=True)
 class Facts:
@@ -20,20 +22,21 @@ class Facts:
     now_s: float
     baseline: int
     demand: Demand
+    demand_policy: DemandPolicy | None
+    """The target's demand sizing; None if it has none."""
+    target_per_copy: float | None
+    """Requests in flight that one copy is meant to carry; None if no policy says so."""
     copies_per_instance: int | None = None
     """How many copies one instance of the variant holds; None if not known. 1 for a variant target."""
     scaling_enabled: bool = True
     """The stack's kill switch."""
 
     @property
-    def demand_policy(self) -> DemandPolicy | None:
-        return next((p for p in self.target.policies if isinstance(p, DemandPolicy)), None)
-
-    @property
     def scale_in_hold_s(self) -> float:
-        """Seconds without need before a count is given up; 300 s unless the demand policy says otherwise."""
-        policy = self.demand_policy
-        return policy.scale_in_hold_s if policy else DEFAULT_HOLD_S
+        """Seconds without need before a count is given up; 300 s unless the demand policy says otherwise.
 
-
-DEFAULT_HOLD_S = 300.0
+        Never shorter than the window that demand is averaged over: a delay shorter than the look-back thrashes.
+        """
+        if self.demand_policy is None:
+            return DEFAULT_HOLD_S
+        return max(self.demand_policy.scale_in_hold_s, self.demand_policy.window_s)

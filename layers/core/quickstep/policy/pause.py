@@ -9,26 +9,31 @@ from quickstep.policy.facts import Facts
 from quickstep.reasons import Reason
 
 STAGE = "pause"
+HANDS_OFF = frozenset({Reason.PAUSED, Reason.FOREIGN_ACTOR})
+"""With one of these as this stage's reason, nothing at all may be changed for the target."""
 
 
 def apply(facts: Facts, recommended: int) -> Step:
-    """Hold everything, or one direction, while the operator says so."""
-    state, baseline = facts.state, facts.baseline
+    """Hold everything, or one direction, while the operator says so.
+
+    What is held is what SageMaker has been asked for: a wish that still waits for its instances is not carried out.
+    """
+    state, asked = facts.state, facts.observation.desired
     if not facts.scaling_enabled:
-        return Step(STAGE, baseline, Reason.PAUSED, "the stack's kill switch ScalingEnabled is No")
+        return Step(STAGE, asked, Reason.PAUSED, "the stack's kill switch ScalingEnabled is No")
     if facts.observation.foreign_scaler is not None:
-        return Step(STAGE, baseline, Reason.FOREIGN_ACTOR, f"{facts.observation.foreign_scaler} scales it: hands off")
+        return Step(STAGE, asked, Reason.FOREIGN_ACTOR, f"{facts.observation.foreign_scaler} scales it: hands off")
     until_s = state.paused_until_s
     if until_s is not None and until_s > facts.now_s:
         forever = math.isinf(until_s)
         left = "until resumed" if forever else f"for {until_s - facts.now_s:.0f} s more"
-        return Step(STAGE, baseline, Reason.PAUSED, f"paused {left}", look_again_at_s=None if forever else until_s)
+        return Step(STAGE, asked, Reason.PAUSED, f"paused {left}", look_again_at_s=None if forever else until_s)
     memory = {"paused_until_s": None} if until_s is not None else {}
     if state.pinned is not None:
         return Step(STAGE, state.pinned, Reason.PINNED, f"pinned at {state.pinned}", memory=memory)
     suspension = facts.target.suspension
-    if recommended > baseline and suspension.scale_out:
-        return Step(STAGE, baseline, Reason.SUSPENDED, "DynamicScalingOutSuspended is true", memory=memory)
-    if recommended < baseline and suspension.scale_in:
-        return Step(STAGE, baseline, Reason.SUSPENDED, "DynamicScalingInSuspended is true", memory=memory)
+    if recommended > asked and suspension.scale_out:
+        return Step(STAGE, asked, Reason.SUSPENDED, "DynamicScalingOutSuspended is true", memory=memory)
+    if recommended < asked and suspension.scale_in:
+        return Step(STAGE, asked, Reason.SUSPENDED, "DynamicScalingInSuspended is true", memory=memory)
     return Step(STAGE, recommended, Reason.UNCHANGED, memory=memory)

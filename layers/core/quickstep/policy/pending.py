@@ -16,16 +16,10 @@ SETTLE_S = 40.0
 
 
 def apply(facts: Facts, recommended: int) -> Step:
-    """Hold a scale-in while capacity is still coming or has only just changed."""
+    """Say what is still coming; hold a scale-in right after the number of serving copies has changed."""
     coming = facts.baseline - facts.observation.current
     unit = facts.target.target_id.unit
-    if recommended >= facts.baseline:
-        if coming > 0:
-            return Step(
-                STAGE, recommended, Reason.PENDING_CAPACITY, f"{coming} {unit} asked earlier are counted", {"coming": coming}
-            )
-        return Step(STAGE, recommended, Reason.UNCHANGED)
-    if facts.demand.settling:
+    if recommended < facts.baseline and facts.demand.settling:
         return Step(
             STAGE,
             facts.baseline,
@@ -33,4 +27,7 @@ def apply(facts: Facts, recommended: int) -> Step:
             f"the number of serving {unit} changed less than three datapoints ago",
             look_again_at_s=facts.now_s + SETTLE_S,
         )
-    return Step(STAGE, recommended, Reason.UNCHANGED, inputs={"coming": coming} if coming else {})
+    if coming > 0:
+        detail = f"{coming} {unit} asked earlier are counted"
+        return Step(STAGE, recommended, Reason.PENDING_CAPACITY, detail, {"coming": coming})
+    return Step(STAGE, recommended, Reason.UNCHANGED)

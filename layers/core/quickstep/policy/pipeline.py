@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from quickstep.model.decision import Decision, Step
@@ -72,15 +72,17 @@ def decide(
     what is not a count is treated as not known.
     """
     state = replace(state, serving=demands.remember_serving(state, observation, now_s), last_look_s=now_s)
-    window_s = next((p.window_s for p in target.policies if isinstance(p, DemandPolicy)), demands.DEFAULT_WINDOW_S)
-    demand = demands.estimate(observation, state, now_s, window_s=window_s)
+    sizing = next((p for p in target.policies if isinstance(p, DemandPolicy)), None)
+    window_s = sizing.window_s if sizing is not None else demands.DEFAULT_WINDOW_S
     facts = Facts(
         target=target,
         observation=observation,
         state=state,
         now_s=now_s,
         baseline=committed(observation, state),
-        demand=demand,
+        demand=demands.estimate(observation, state, now_s, window_s=window_s),
+        demand_policy=sizing,
+        target_per_copy=target.target_per_copy,
         copies_per_instance=copies_per_instance,
         scaling_enabled=scaling_enabled,
     )
@@ -111,30 +113,71 @@ STANDING_S = 120.0
 
 
 def _decision(facts: Facts, steps: list[Step]) -> Decision:
-    desired = steps[-1].recommended
+    desired, state = steps[-1].recommended, facts.state
     memory: dict[str, object] = {}
     for step in steps:
-        memory.update(step.memory)
-    look_again = [s.look_again_at_s for s in steps if s.look_again_at_s is not None and s.look_again_at_s > facts.now_s]
-    state = facts.state
+        if step.memory:
+            memory.update(step.memory)
+    if "step_memory" in memory:
+        memory["step_memory"] = _kept_answers(facts, steps[0], desired)
     if state.wish != desired:
         memory["wish"], memory["wish_at_s"] = desired, facts.now_s
     if desired > facts.baseline:
-        winner = str(steps[0].inputs.get("winner", "")) if steps else ""
-        memory["last_scale_out"] = Change(facts.now_s, facts.baseline, desired, winner)
+        memory["last_scale_out"] = Change(facts.now_s, facts.baseline, desired, _who_raised(steps, facts.baseline))
     return Decision(
         target_id=facts.target.target_id,
         at_s=facts.now_s,
         desired=desired,
         baseline=facts.baseline,
         current=facts.observation.current,
+        asked=facts.observation.desired,
         reason=binding_reason(steps, facts.baseline),
         steps=tuple(steps),
         state=replace(state, **memory) if memory else state,
-        look_again_at_s=min(look_again, default=None),
-        hot=_is_hot(facts, desired),
+        look_again_at_s=_look_again_at_s(facts, steps),
+        hot=_is_hot(facts, steps),
         demand=facts.demand.total,
     )
+
+
+def _kept_answers(facts: Facts, policies_step: Step, desired: int) -> dict[str, object]:
+    """Step memory after this decision: what a policy answered counts only if the decision goes at least as far.
+
+    A step that was held back later (pause, budget, stabilization) has answered nothing and must be free to ask again.
+    """
+    kept: dict[str, object] = dict(facts.state.step_memory)
+    answered: Mapping[str, object] = policies_step.memory["step_memory"]  # type: ignore[assignment]
+    for name, memory in answered.items():
+        asked: int = policies_step.inputs[name]["recommended"]  # type: ignore[index]
+        if facts.baseline < asked <= desired or facts.baseline > asked >= desired:
+            kept[name] = memory
+    return kept
+
+
+def _look_again_at_s(facts: Facts, steps: list[Step]) -> float | None:
+    """The earliest moment at which some stage's answer changes by itself, if that could change the decision."""
+    if steps[-1].reason in _OPERATORS_HAND:
+        steps = steps[-1:]
+    at_min = facts.baseline <= facts.target.min_capacity
+    first_s = None
+    for step in steps:
+        at_s = step.look_again_at_s
+        # At the minimum it does not matter when a hold on scale-in ends.
+        if at_s is None or at_s <= facts.now_s or (at_min and step.reason in _SCALE_IN_HOLDS):
+            continue
+        if first_s is None or at_s < first_s:
+            first_s = at_s
+    return first_s
+
+
+def _who_raised(steps: list[Step], baseline: int) -> str:
+    """The policy whose count this is, or the later stage that asked for more."""
+    raised, who = baseline, ""
+    for step in steps:
+        if step.recommended > raised:
+            who = str(step.inputs.get("winner", "")) or step.stage
+        raised = step.recommended
+    return who
 
 
 def binding_reason(steps: list[Step], baseline: int) -> Reason:
@@ -151,26 +194,53 @@ def binding_reason(steps: list[Step], baseline: int) -> Reason:
     return blocking or Reason.AT_DESIRED
 
 
+_OPERATORS_HAND = frozenset({Reason.PAUSED, Reason.PINNED, Reason.FOREIGN_ACTOR})
+
+_SCALE_IN_HOLDS = frozenset(
+    {
+        Reason.NO_DATA,
+        Reason.CHANGE_SETTLING,
+        Reason.SCALE_IN_HOLD,
+        Reason.FLAPPING,
+        Reason.DRAIN_UNSAFE,
+        Reason.COOLDOWN_SCALE_IN,
+    }
+)
+
 _HOLDING = frozenset(
     {
         Reason.PAUSED,
         Reason.PINNED,
         Reason.SUSPENDED,
+        Reason.FOREIGN_ACTOR,
         Reason.AT_MAX,
         Reason.AT_MIN,
         Reason.BUDGET,
         Reason.NO_DATA,
+        Reason.POLICIES_DISAGREE,
+        Reason.MANAGED_MAX_INSTANCES,
+    }
+)
+
+_NO_ROOM_ABOVE = frozenset(
+    {
+        Reason.PAUSED,
+        Reason.PINNED,
+        Reason.SUSPENDED,
+        Reason.FOREIGN_ACTOR,
+        Reason.AT_MAX,
+        Reason.LOWERED_TO_MAX,
+        Reason.BUDGET,
         Reason.MANAGED_MAX_INSTANCES,
     }
 )
 
 
-def _is_hot(facts: Facts, desired: int) -> bool:
-    """Load may still rise: an alarm that asks for more is in ALARM and there is room above."""
-    if desired >= facts.target.max_capacity or not facts.scaling_enabled or facts.target.suspension.scale_out:
+def _is_hot(facts: Facts, steps: list[Step]) -> bool:
+    """Load may still rise: an alarm that asks for more is in ALARM, and there is room above."""
+    if steps[-1].recommended >= facts.target.max_capacity or facts.target.suspension.scale_out:
         return False
-    state = facts.state
-    if state.pinned is not None or (state.paused_until_s is not None and state.paused_until_s > facts.now_s):
+    if any(step.reason in _NO_ROOM_ABOVE for step in steps[-3:]):
         return False
     asleep = facts.observation.current == 0
     return any(

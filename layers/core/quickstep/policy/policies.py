@@ -1,94 +1,130 @@
 """The policies stage: ask every policy of the target; the largest count wins, and scale-in needs all to agree.
 
-Application Auto Scaling's rule for several policies on one target. A step policy whose alarm is not in ALARM has no
-opinion; a target tracking policy always has one (it holds), and so has demand sizing unless demand is not known.
+Application Auto Scaling's rule for several policies on one target. A policy that has nothing to say does not hold the
+others: a step policy speaks only when it changes the count (or is blind, or waits to scale in itself), a target
+tracking policy unless its scale-in is disabled, and demand sizing as soon as a copy serves.
 """
 
 from __future__ import annotations
 
 from quickstep.model.decision import Step
-from quickstep.model.targets import DemandPolicy, StepScalingPolicy, TargetTrackingPolicy
+from quickstep.model.observation import Alarm, Series
+from quickstep.model.targets import DemandPolicy, Policy, StepScalingPolicy, TargetTrackingPolicy
 from quickstep.policy import step_scaling, target_tracking
-from quickstep.policy.demand import DemandKind
+from quickstep.policy.demand import DemandKind, serving_during
 from quickstep.policy.facts import Facts
 from quickstep.reasons import Reason
 
 STAGE = "policies"
 
-_NO_OPINION = frozenset(
-    {
-        Reason.ALARM_NOT_IN_ALARM,
-        Reason.NO_STEP_MATCHES,
-        Reason.BREACH_ALREADY_COUNTED,
-        Reason.NOT_CONFIGURED,
-        Reason.COOLDOWN_SCALE_OUT,
-        Reason.NO_COPIES,
-    }
-)
-
 
 def apply(facts: Facts, recommended: int) -> Step:
-    """Return the largest recommendation among the policies; each policy's own step is in `inputs`."""
-    opinions = [_ask(facts, policy, recommended) for policy in facts.target.policies]
-    voiced = [step for step in opinions if step.reason not in _NO_OPINION]
-    memory: dict[str, object] = {}
-    step_memory = dict(facts.state.step_memory)
-    for step in opinions:
-        step_memory.update(step.memory.get("step_memory", {}))
-    if step_memory != dict(facts.state.step_memory):
-        memory["step_memory"] = step_memory
-    look_again = min((s.look_again_at_s for s in opinions if s.look_again_at_s is not None), default=None)
-    inputs: dict[str, object] = {s.stage: {"recommended": s.recommended, "reason": str(s.reason), "detail": s.detail} for s in opinions}
+    """Return the largest recommendation among the policies; each policy's own step is in `inputs`.
+
+    `memory["step_memory"]` holds what a policy has answered, by policy name: to be kept only if the decision goes at
+    least as far as that policy asked.
+    """
+    opinions = [(policy, _ask(facts, policy)) for policy in facts.target.policies]
+    voiced = [step for policy, step in opinions if _speaks(policy, step, facts.baseline)]
+    answered: dict[str, object] = {}
+    inputs: dict[str, object] = {}
+    look_again_s = None
+    for _, step in opinions:
+        answered.update(step.memory.get("step_memory") or {})  # type: ignore[call-overload]
+        inputs[step.stage] = {"recommended": step.recommended, "reason": str(step.reason), "detail": step.detail}
+        if step.look_again_at_s is not None and (look_again_s is None or step.look_again_at_s < look_again_s):
+            look_again_s = step.look_again_at_s
+    memory: dict[str, object] = {"step_memory": answered} if answered else {}
     if not voiced:
-        quiet = next((s for s in opinions if s.reason is not Reason.NOT_CONFIGURED), None)
+        # Nobody has an opinion: what was wished before still stands (`recommended`).
+        quiet = next((s for _, s in opinions if s.reason is not Reason.NOT_CONFIGURED), None)
         reason, detail = (quiet.reason, quiet.detail) if quiet else (Reason.NOT_CONFIGURED, "no policy is registered")
-        return Step(STAGE, recommended, reason, detail, inputs, look_again, memory)
-    # Nobody has an opinion: what was wished before still stands (`recommended`).
+        return Step(STAGE, recommended, reason, detail, inputs, look_again_s, memory)
     winner = max(voiced, key=lambda s: (s.recommended, s.reason is not Reason.NO_DATA))
     inputs["winner"] = winner.stage
     reason = winner.reason
-    if winner.recommended == recommended and any(s.recommended < recommended for s in voiced) and len(voiced) > 1:
+    if winner.recommended == facts.baseline and any(s.recommended < facts.baseline for s in voiced):
         reason = Reason.NO_DATA if winner.reason is Reason.NO_DATA else Reason.POLICIES_DISAGREE
-    return Step(STAGE, winner.recommended, reason, f"{winner.stage}: {winner.detail}", inputs, look_again, memory)
-
-
-def _ask(facts: Facts, policy: object, recommended: int) -> Step:
-    if isinstance(policy, DemandPolicy):
-        return size_for_demand(facts, policy)
-    alarms = {a.name: a for a in facts.observation.alarms}
-    common = {
-        "baseline": facts.baseline,
-        "series": facts.observation.metrics.concurrency,
-        "alarms": alarms,
-        "state": facts.state,
-        "now_s": facts.now_s,
-        "min_capacity": facts.target.min_capacity,
-        "max_capacity": facts.target.max_capacity,
-    }
-    if isinstance(policy, StepScalingPolicy):
-        return step_scaling.recommend(policy, **common)
-    if isinstance(policy, TargetTrackingPolicy):
-        return target_tracking.recommend(policy, serving=facts.observation.current, **common)
-    raise TypeError(f"{type(policy).__name__} is not a policy that this version knows")
+    return Step(STAGE, winner.recommended, reason, f"{winner.stage}: {winner.detail}", inputs, look_again_s, memory)
 
 
 def size_for_demand(facts: Facts, policy: DemandPolicy) -> Step:
     """Demand sizing: as many copies as the whole demand needs at `policy.target_per_copy` each."""
-    demand = facts.demand
-    name = policy.name
+    demand, name = facts.demand, policy.name
     if demand.kind is DemandKind.NO_COPIES:
         return Step(name, facts.baseline, Reason.NO_COPIES, "no copy serves, so load per copy cannot be measured")
-    if demand.kind is DemandKind.NO_DATA or demand.total is None:
-        return Step(name, facts.baseline, Reason.NO_DATA, "no usable datapoint of the concurrency metric: hold")
     needed = demand.needed(policy.target_per_copy)
-    assert needed is not None
+    if needed is None or demand.total is None:
+        return Step(name, facts.baseline, Reason.NO_DATA, "no usable datapoint of the concurrency metric: hold")
     reason = Reason.NO_TRAFFIC if demand.kind is DemandKind.NO_TRAFFIC else Reason.DEMAND
     one = "copy" if facts.observation.component is not None else "instance"
-    detail = f"{demand.total:.1f} in flight at {policy.target_per_copy:g} per {one}"
     return Step(
         name,
         needed,
         reason,
-        f"{detail} needs {needed}",
+        f"{demand.total:.1f} in flight at {policy.target_per_copy:g} per {one} needs {needed}",
         {"total": round(demand.total, 3), "target_per_copy": policy.target_per_copy, "statistic": demand.statistic},
     )
+
+
+_STEPS_SPEAK = frozenset({Reason.NO_DATA, Reason.COOLDOWN_SCALE_IN})
+_TRACKING_IS_SILENT = frozenset({Reason.ALARM_NOT_IN_ALARM, Reason.SCALE_IN_DISABLED, Reason.NO_COPIES})
+
+
+def _speaks(policy: Policy, step: Step, baseline: int) -> bool:
+    if isinstance(policy, StepScalingPolicy):
+        return step.recommended != baseline or step.reason in _STEPS_SPEAK
+    if isinstance(policy, TargetTrackingPolicy):
+        return step.reason not in _TRACKING_IS_SILENT
+    return step.reason is not Reason.NO_COPIES
+
+
+def _ask(facts: Facts, policy: Policy) -> Step:
+    if isinstance(policy, DemandPolicy):
+        return size_for_demand(facts, policy)
+    alarms = {a.name: a for a in facts.observation.alarms}
+    limits = {"min_capacity": facts.target.min_capacity, "max_capacity": facts.target.max_capacity}
+    if isinstance(policy, StepScalingPolicy):
+        return step_scaling.recommend(
+            policy,
+            baseline=facts.baseline,
+            series=_watched(facts, policy),
+            alarms=alarms,
+            state=facts.state,
+            now_s=facts.now_s,
+            **limits,
+        )
+    if isinstance(policy, TargetTrackingPolicy):
+        series = facts.observation.metrics.concurrency
+        return target_tracking.recommend(
+            policy,
+            baseline=facts.baseline,
+            serving=_served_it(facts, policy, series, alarms),
+            ready=facts.observation.current,
+            series=series,
+            alarms=alarms,
+            state=facts.state,
+            now_s=facts.now_s,
+            **limits,
+        )
+    raise TypeError(f"{type(policy).__name__} is not a policy that this version knows")
+
+
+def _watched(facts: Facts, policy: StepScalingPolicy) -> Series | None:
+    """The series that the policy's alarms look at: AAS's policy for leaving zero is bound to the wake alarm."""
+    metrics, wake_alarm = facts.observation.metrics, facts.target.wake_alarm
+    if policy.alarms and all(binding.alarm_name == wake_alarm for binding in policy.alarms):
+        return metrics.no_capacity
+    return metrics.concurrency
+
+
+def _served_it(
+    facts: Facts, policy: TargetTrackingPolicy, series: Series | None, alarms: dict[str, Alarm]
+) -> int | None:
+    """Copies that served while the datapoint that will be used was measured; None if that is not known."""
+    at_s = target_tracking.newest_datapoint_s(policy, series, alarms, facts.now_s)
+    if at_s is None or series is None:
+        return facts.observation.current
+    alarm = next(alarms[n] for n in (policy.high_alarm, policy.low_alarm) if n in alarms)
+    end_s = at_s + max(alarm.period_s, series.period_s)
+    return serving_during(facts.state.serving, at_s, end_s, facts.observation.current)

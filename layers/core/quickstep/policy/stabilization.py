@@ -7,14 +7,17 @@ never taken. A history with holes proves nothing: then the count stays.
 from __future__ import annotations
 
 from quickstep.model.decision import Step
-from quickstep.policy.demand import DemandKind, copies_for
+from quickstep.policy.demand import copies_for
 from quickstep.policy.facts import Facts
 from quickstep.reasons import Reason
 
 STAGE = "stabilization"
 FLAP_TURNS = 2
-"""Direction changes inside the flap window from which the hold grows."""
-FLAP_MAX_FACTOR = 4.0
+"""Direction changes inside the flap window from which the hold grows: × 2, × 3, × 4."""
+FLAP_MAX_FACTOR = 4
+GRACE_S = 30.0
+"""The window's far end may be that much short: publish delay and the grid of datapoints."""
+SOONEST_S = 10.0
 
 
 def apply(facts: Facts, recommended: int) -> Step:
@@ -24,33 +27,31 @@ def apply(facts: Facts, recommended: int) -> Step:
     target_per_copy = facts.demand_policy.target_per_copy
     hold_s, flapping = hold_of(facts)
     since_s = facts.now_s - hold_s
-    demand = facts.demand
-    if demand.covered_since_s is None or demand.covered_since_s > since_s + GRACE_S:
-        if demand.kind is DemandKind.NO_TRAFFIC and demand.covered_since_s == 0.0:
-            return Step(STAGE, recommended, Reason.UNCHANGED, "zero invocations are known")
+    covered_s = facts.demand.covered_since_s(facts.now_s)
+    if covered_s is None or covered_s > since_s + GRACE_S:
         return Step(
             STAGE,
             facts.baseline,
-            Reason.NO_DATA if demand.covered_since_s is None else Reason.SCALE_IN_HOLD,
+            Reason.NO_DATA if covered_s is None else Reason.SCALE_IN_HOLD,
             f"load is not known for the whole hold of {hold_s:.0f} s",
             {"hold_s": hold_s},
-            look_again_at_s=_at_least(facts, (demand.covered_since_s or facts.now_s) + hold_s),
+            look_again_at_s=_at_least(facts, (facts.now_s if covered_s is None else covered_s) + hold_s),
         )
-    needing = [p for p in demand.history if p.at_s >= since_s]
-    peak = max((p.total for p in needing), default=0.0)
-    held = min(facts.baseline, max(recommended, copies_for(peak, target_per_copy)))
+    means = facts.demand.window_means(since_s)
+    peak = max((mean for _, mean in means), default=0.0)
+    needed = copies_for(peak, target_per_copy)
+    held = min(facts.baseline, max(recommended, needed))
     if held == recommended:
         return Step(STAGE, recommended, Reason.UNCHANGED, f"nothing in {hold_s:.0f} s needed more", {"hold_s": hold_s})
-    # The hold ends when the last datapoint that needs more than `recommended` has left the window.
-    limit = recommended * target_per_copy
-    last = max((p.at_s for p in needing if p.total > limit), default=facts.now_s)
+    # The hold ends when the last window that needs more than `recommended` has left it.
+    last_s = max(at_s for at_s, mean in means if copies_for(mean, target_per_copy) > recommended)
     return Step(
         STAGE,
         held,
         Reason.FLAPPING if flapping else Reason.SCALE_IN_HOLD,
-        f"{peak:.1f} in flight within {hold_s:.0f} s needed {copies_for(peak, target_per_copy)}",
+        f"{peak:.1f} in flight within {hold_s:.0f} s needed {needed}",
         {"hold_s": hold_s, "peak": round(peak, 3)},
-        look_again_at_s=_at_least(facts, last + hold_s),
+        look_again_at_s=_at_least(facts, last_s + hold_s),
     )
 
 
@@ -59,12 +60,8 @@ def hold_of(facts: Facts) -> tuple[float, bool]:
     turns = sum(1 for at_s in facts.state.turns_s if at_s > facts.now_s - facts.target.guards.flap_window_s)
     if turns < FLAP_TURNS:
         return facts.scale_in_hold_s, False
-    return facts.scale_in_hold_s * min(FLAP_MAX_FACTOR, 2.0 ** (turns - FLAP_TURNS + 1) / 2 + 1), True
-
-
-GRACE_S = 30.0
-"""The window's far end may be that much short: publish delay and the grid of datapoints."""
+    return facts.scale_in_hold_s * min(FLAP_MAX_FACTOR, turns), True
 
 
 def _at_least(facts: Facts, at_s: float) -> float:
-    return max(at_s, facts.now_s + 10.0)
+    return max(at_s, facts.now_s + SOONEST_S)

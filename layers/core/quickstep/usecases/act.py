@@ -55,8 +55,7 @@ class Acted:
 
 def queued(wish: Wish, state: TargetState) -> TargetState:
     """The state with `queued` saying whether the wish still has to be asked of SageMaker."""
-    asked = wish.component.desired_copies if wish.component is not None else wish.decision.baseline
-    waits = wish.decision.desired != asked
+    waits = wish.decision.desired != wish.decision.asked
     return state if state.queued == waits else replace(state, queued=waits)
 
 
@@ -88,7 +87,9 @@ class Actor:
         activity_id = history.activity_id(self._now_s, number)
         deadline_s = self._now_s + startup.copy_deadline_s(state.startup_s)
         intent = Ask("copies", self._now_s, ask.before, ask.wanted, deadline_s, activity_id)
-        asked = _changed(replace(state, ask=intent, queued=ask.wanted != wish.decision.desired), ask.before, ask.wanted, wish)
+        asked = _changed(
+            replace(state, ask=intent, queued=ask.wanted != wish.decision.desired), ask.before, ask.wanted, wish
+        )
         # The intent is kept before the write: whoever finds it after a crash knows what may have been asked.
         self._registry.save_target_state(self._lease, ask.target_id, asked)
         history.open_activity(self._registry, wish, intent, "copies", self._now_s)
@@ -104,10 +105,18 @@ class Actor:
         return asked
 
     def _ask_instances(
-        self, ask: InstanceAsk, by_id: Mapping[TargetId, Wish], states: dict[TargetId, TargetState], memory: EndpointState
+        self,
+        ask: InstanceAsk,
+        by_id: Mapping[TargetId, Wish],
+        states: dict[TargetId, TargetState],
+        memory: EndpointState,
     ) -> tuple[EndpointState, dict[TargetId, TargetState]]:
         variant = memory.variant(ask.variant)
-        concerned = [ask.target_id] if ask.target_id else [t for t, w in by_id.items() if w.decision.desired != w.decision.current]
+        concerned = (
+            [ask.target_id]
+            if ask.target_id
+            else [t for t, w in by_id.items() if w.decision.desired != w.decision.current]
+        )
         for target_id in concerned:
             if foreign := self._foreign(target_id):
                 self._refused[target_id] = Held(Reason.FOREIGN_ACTOR, foreign)
@@ -191,7 +200,9 @@ class Actor:
     def _check_lease(self) -> None:
         left_s = self._lease.expires_at_s - clock.now_s()
         if left_s < WRITE_NEEDS_S:
-            raise LeaseLost(f"only {left_s:.0f} s of endpoint {self._endpoint.name}'s lease are left: not writing any more")
+            raise LeaseLost(
+                f"only {left_s:.0f} s of endpoint {self._endpoint.name}'s lease are left: not writing any more"
+            )
 
     def _foreign(self, target_id: TargetId) -> str | None:
         """Who else scales this target. If we may not ask, nobody is known to."""
@@ -221,7 +232,11 @@ def _changed(state: TargetState, before: int, after: int, wish: Wish) -> TargetS
     """The state with this change remembered, for cooldowns and flap memory."""
     winner = str(wish.decision.steps[0].inputs.get("winner", "")) if wish.decision.steps else ""
     now_s = wish.decision.at_s
-    last = max((c for c in (state.last_scale_in, state.last_scale_out) if c is not None and c.at_s < now_s), key=lambda c: c.at_s, default=None)
+    last = max(
+        (c for c in (state.last_scale_in, state.last_scale_out) if c is not None and c.at_s < now_s),
+        key=lambda c: c.at_s,
+        default=None,
+    )
     turned = last is not None and last.is_scale_out != (after > before)
     turns = (*state.turns_s, now_s)[-20:] if turned else state.turns_s
     if after > before:

@@ -23,7 +23,9 @@ def activity_id(now_s: float, number: int) -> str:
     return f"{int(now_s * 1000):014d}-{number:03d}"
 
 
-def decision_record(decision: Decision, *, outcome: str, outcome_detail: str = "", facts: Mapping[str, Any] | None = None) -> dict[str, Any]:
+def decision_record(
+    decision: Decision, *, outcome: str, outcome_detail: str = "", facts: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
     """One decision as a JSON-able record: inputs, each stage's step, reason, outcome. What `explain` prints."""
     return {
         "target": decision.target_id.resource_id,
@@ -76,9 +78,24 @@ def record(
         telemetry.record_decision(decision_record(decision, outcome=outcome, outcome_detail=detail, facts=facts))
         reason = held.reason if held is not None else decision.reason
         if outcome in ("held", "refused") and str(reason) != before.state(target_id).last_reason and reason in TELLING:
-            record_not_scaled(registry, target_id, Held(reason, detail or binding_detail(decision)), now_s, number=number, decision=decision)
+            record_not_scaled(
+                registry,
+                target_id,
+                Held(reason, detail or binding_detail(decision)),
+                now_s,
+                number=number,
+                decision=decision,
+            )
     for target_id, held in sorted(seen.missing.items()):
-        telemetry.record_decision({"target": target_id.resource_id, "at_s": now_s, "reason": str(held.reason), "outcome": "refused", "outcome_detail": held.detail})
+        telemetry.record_decision(
+            {
+                "target": target_id.resource_id,
+                "at_s": now_s,
+                "reason": str(held.reason),
+                "outcome": "refused",
+                "outcome_detail": held.detail,
+            }
+        )
 
 
 def last_reason(plan: EndpointPlan, refused: Mapping[TargetId, Held], decision: Decision) -> str:
@@ -148,7 +165,9 @@ def close_activities(
             finish(registry, target_id, state.ask.activity_id, status, now_s, note.detail)
 
 
-def finish(registry: Registry, target_id: TargetId, key: str, status: ActivityStatus, now_s: float, message: str) -> None:
+def finish(
+    registry: Registry, target_id: TargetId, key: str, status: ActivityStatus, now_s: float, message: str
+) -> None:
     """Close one activity."""
     registry.finish_activity(target_id, key, status=status, now_s=now_s, message=message)
 
@@ -199,4 +218,8 @@ def _instances(wish: Wish, seen: Gathered) -> dict[str, Any]:
         return {}
     price = wish.target.hourly_cost_usd
     cost = round(price * variant.desired_instances, 4) if price is not None else None
-    return {"instances": variant.current_instances, "instances_desired": variant.desired_instances, "cost_per_hour_usd": cost}
+    return {
+        "instances": variant.current_instances,
+        "instances_desired": variant.desired_instances,
+        "cost_per_hour_usd": cost,
+    }

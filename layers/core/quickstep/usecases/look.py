@@ -94,7 +94,11 @@ def _look(
     endpoint_state, endpoint_notes = _follow_endpoint(seen, now_s)
     states, notes = _follow_targets(record, seen, now_s)
     wishes = tuple(
-        Wish(record.targets[tid], _decide(record, seen, states[tid], tid, now_s, settings), seen.observations[tid].component)
+        Wish(
+            record.targets[tid],
+            _decide(record, seen, states[tid], tid, now_s, settings),
+            seen.observations[tid].component,
+        )
         for tid in sorted(seen.observations)
     )
     view = EndpointView(seen.endpoint, endpoint_state, seen.components, wishes, now_s, seen.alarms)
@@ -106,7 +110,9 @@ def _look(
         history.close_activities(registry, tid, record.state(tid), target_notes, now_s)
     history.tell(endpoint, endpoint_notes, now_s)
     actor = Actor(registry, lease, seen.endpoint, now_s)
-    acted = actor.carry_out(plan, wishes, endpoint_state) if plan.word in permit else Acted.nothing(wishes, endpoint_state)
+    acted = (
+        actor.carry_out(plan, wishes, endpoint_state) if plan.word in permit else Acted.nothing(wishes, endpoint_state)
+    )
     acted = _with_last_reasons(acted, plan, wishes)
     _save(record, lease, registry, acted, wishes)
     history.record(registry, record, plan, wishes, acted, seen, now_s)
@@ -169,7 +175,9 @@ def _follow_targets(
 
 def _with_last_reasons(acted: Acted, plan: EndpointPlan, wishes: tuple[Wish, ...]) -> Acted:
     reasons = {w.target.target_id: history.last_reason(plan, acted.refused or {}, w.decision) for w in wishes}
-    states = {t: replace(s, last_reason=reasons[t]) if s.last_reason != reasons[t] else s for t, s in acted.states.items()}
+    states = {
+        t: replace(s, last_reason=reasons[t]) if s.last_reason != reasons[t] else s for t, s in acted.states.items()
+    }
     return replace(acted, states=states)
 
 

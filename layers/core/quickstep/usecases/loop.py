@@ -150,7 +150,8 @@ def _read(payload: Mapping[str, Any]) -> tuple[str, int]:
     version, endpoint, generation = payload.get("v"), payload.get("endpoint"), payload.get("generation")
     if version not in (PAYLOAD_VERSION, PAYLOAD_VERSION - 1):
         raise InvalidEvent(
-            Reason.EVENT_MALFORMED, f"payload version v is {version!r}; this code reads {PAYLOAD_VERSION - 1} and {PAYLOAD_VERSION}"
+            Reason.EVENT_MALFORMED,
+            f"payload version v is {version!r}; this code reads {PAYLOAD_VERSION - 1} and {PAYLOAD_VERSION}",
         )
     if not isinstance(endpoint, str) or not endpoint or not isinstance(generation, int):
         raise InvalidEvent(

@@ -40,7 +40,9 @@ def mark(target: ScalableTarget, *, stack: str) -> bool:
     try:
         tags.mark_managed(target, stack=stack)
     except AwsRefused as error:
-        telemetry.logger().warning("cannot tag the target", extra={"target": str(target.target_id), "error": str(error)})
+        telemetry.logger().warning(
+            "cannot tag the target", extra={"target": str(target.target_id), "error": str(error)}
+        )
         telemetry.count("TagFailed")
         return False
     return True

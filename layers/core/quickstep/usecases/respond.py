@@ -115,7 +115,8 @@ def _where(parsed: ParsedEvent, registry: Registry, settings: Settings) -> tuple
         found = registry.find(parsed.target_id.resource_id)
         if found is None:
             raise InvalidEvent(
-                Reason.EVENT_UNKNOWN_TARGET, f"{parsed.target_id} is not registered; register it as a scalable target first"
+                Reason.EVENT_UNKNOWN_TARGET,
+                f"{parsed.target_id} is not registered; register it as a scalable target first",
             )
         return found
     assert isinstance(parsed, ScheduleTick)
