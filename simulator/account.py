@@ -1,8 +1,13 @@
-"""An emulated AWS account: the stack of a SAM template, deployed on a virtual clock.
+"""The emulated AWS account: the deployed template, its functions and every service they use, on one virtual clock.
+
+    with EmulatedAccount("template.yaml", {"EndpointName": "chat"}) as account:
+        account.sagemaker.scenario_endpoint(…)
+        account.run_for(3600)
 
 What runs is what would be deployed: alarms, rules, roles, functions with their environment, and the state machine come
-from the template. One choke point, `call`, carries every API call of every handler; tests and the chaos engine hang
-their faults there.
+from the template. Every call passes one point, `EmulatedAccount.call`: the handlers' through `Wire`, and a test's own.
+There calls are counted, IAM is asked, and `interceptors` may make them slow, lost, repeated or refused. The same template,
+parameters and seed give the same run.
 """
 
 from __future__ import annotations
@@ -12,64 +17,67 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from quickstep import settings as product_settings
 from quickstep import telemetry
-from simulator.aws.alarms import Alarm, Transition
+from simulator.account_call import Call, Interceptor, NoAnswer, Proceed
+from simulator.account_deploy import deploy
+from simulator.account_logs import FunctionLogs, LogLine
+from simulator.account_routes import Routes
+from simulator.aws.alarms import Transition, default_extra_periods
 from simulator.aws.application_autoscaling import ApplicationAutoScalingService
-from simulator.aws.asl import Execution, TaskError, TaskResult
+from simulator.aws.asl import Execution
 from simulator.aws.cloudwatch import CloudWatchService
-from simulator.aws.delivery import Deliverer, Target
+from simulator.aws.delivery import Deliverer
 from simulator.aws.dynamodb import DynamoDbService
 from simulator.aws.eventbridge import EventBridgeService
 from simulator.aws.iam import Roles
-from simulator.aws.lambda_runtime import Function, Invocation, Outcome
+from simulator.aws.lambda_runtime import Invocation, Outcome
 from simulator.aws.lambdas import LambdaDelays, LambdaService
+from simulator.aws.moto_services import MotoService
 from simulator.aws.queues import Message, QueueService
-from simulator.aws.sagemaker import SageMakerService
+from simulator.aws.sagemaker import FOREIGN, PRODUCT, SageMakerService
 from simulator.aws.scheduler import SchedulerService
 from simulator.aws.small_services import CloudFormationService, ServiceQuotasService, SnsService, StsService
 from simulator.aws.stepfunctions import StepFunctionsService
 from simulator.clock import EPOCH_S, VirtualClock
 from simulator.errors import ServiceError
-from simulator.not_emulated import NotEmulated
-from simulator.template import Resource, load_stack
+from simulator.not_emulated import EmulationFailed, NotEmulated
+from simulator.template import load_stack
+from simulator.template_names import token
 from simulator.wire import Wire
 
+__all__ = ["AccountDelays", "Call", "EmulatedAccount", "Interceptor", "LogLine", "NoAnswer"]
+
 CONCURRENCY = ("ConcurrentRequestsPerCopy", "ConcurrentRequestsPerModel")
+MOTO_SERVICES = ("logs", "secretsmanager", "ssm", "xray")
 
 
 @dataclass(frozen=True)
-class LogLine:
-    """One line that a function wrote. `fields` is the line as JSON, None if it is not."""
+class AccountDelays:
+    """How slow the account is, in seconds; pairs are ranges that are drawn from, seeded.
 
-    function: str
-    at_s: float
-    text: str
-    fields: dict[str, Any] | None
+    `alarm_offset` from a full 10 s or minute to an alarm's look at it; `delivery` from an event to its target; `call` one
+    AWS call of a function; `schedule_precision` the most that a schedule fires late (EventBridge Scheduler promises 60).
+    """
 
-
-@dataclass(frozen=True)
-class Call:
-    """One API call on its way: who makes it (a function's logical id, None outside handlers), and what."""
-
-    function: str | None
-    service: str
-    operation: str
-    params: dict[str, Any]
-
-
-Interceptor = Callable[[Call, Callable[[], dict[str, Any]]], dict[str, Any]]
-"""`interceptor(call, proceed)`: return `proceed()`, or raise, before or after it."""
+    alarm_offset_s: tuple[float, float] = (0.2, 1.2)
+    delivery_s: tuple[float, float] = (0.1, 0.6)
+    call_s: float = 0.0
+    schedule_precision_s: float = 0.0
 
 
 class EmulatedAccount(AbstractContextManager["EmulatedAccount"]):
-    """One account and region with one deployed stack. Use as a context manager; accounts may not overlap in time.
+    """One account and region with one deployed stack. As a context manager it also answers boto3 used inside.
 
-    `parameters` are the template's. `publish_delay_s` is how late CloudWatch shows SageMaker's metrics after the end of
-    their period. `check_iam` refuses what the calling function's role does not allow.
+    `parameters` are the template's. `publish_delay_s` is how late CloudWatch shows a metric after the end of its period:
+    one number, or a range that is drawn from. `sagemaker_options` go to SageMakerService. `check_iam` refuses what the
+    calling function's role does not allow; `validate_answers` holds each answer against botocore's model; `sdk_retries`
+    repeats transient refusals as the client is configured; `extra_periods` is CloudWatch's undocumented part of an alarm's
+    evaluation range (see `aws.alarms`). Raises TemplateError for what CloudFormation would refuse.
     """
 
     def __init__(
@@ -82,123 +90,164 @@ class EmulatedAccount(AbstractContextManager["EmulatedAccount"]):
         stack_name: str = "quickstep",
         region: str = "eu-west-1",
         account_id: str = "111122223333",
-        publish_delay_s: float = 10.0,
-        check_iam: bool = True,
-        validate_answers: bool = False,
+        publish_delay_s: float | tuple[float, float] = 10.0,
+        delays: AccountDelays | None = None,
         lambda_delays: LambdaDelays | None = None,
         sagemaker_options: Mapping[str, Any] | None = None,
+        check_iam: bool = True,
+        validate_answers: bool = False,
+        sdk_retries: bool = True,
+        extra_periods: Callable[[int], int] = default_extra_periods,
     ) -> None:
-        self.stack = load_stack(
-            template, parameters, stack_name=stack_name, region=region, account_id=account_id
-        )
+        self.stack = load_stack(template, parameters, stack_name=stack_name, region=region, account_id=account_id)
         self.clock = VirtualClock(start_s)
+        self.seed = seed
+        self.delays = delays or AccountDelays()
+        self.check_iam, self.validate_answers, self.sdk_retries = check_iam, validate_answers, sdk_retries
         self.interceptors: list[Interceptor] = []
         self.calls: Counter[tuple[str | None, str, str]] = Counter()
-        self.logs: list[LogLine] = []
+        """(function's logical id or None, service, operation) -> how often."""
+        self._logs = FunctionLogs(self._count)
+        self.logs = self._logs.lines
+        self.lost: list[str] = []
+        """What AWS would lose without a trace: destinations and alarm actions that were refused."""
+        self._numbers = 0
         self._concurrency: dict[str, list[tuple[float, float]]] = {}
-        where = {"account_id": account_id, "region": region}
+        self._last_environment: Mapping[str, str] | None = None
+        self._machine_roles: dict[str, list[str]] = {}
+        self.routes = Routes(self)
+        self.roles = Roles(self.stack, self.tags_of)
+        publish_s = publish_delay_s if isinstance(publish_delay_s, tuple) else (publish_delay_s, publish_delay_s)
+        self._make_services(publish_s, extra_periods, lambda_delays, dict(sagemaker_options or {}))
+        self.wire = Wire(self)
+        deploy(self)
+
+    def _make_services(
+        self,
+        publish_s: tuple[float, float],
+        extra_periods: Callable[[int], int],
+        lambda_delays: LambdaDelays | None,
+        sagemaker_options: dict[str, Any],
+    ) -> None:
+        clock, stack, seed, routes = self.clock, self.stack, self.seed, self.routes
+        where = {"account_id": stack.account_id, "region": stack.region}
         self.cloudwatch = CloudWatchService(
-            self.clock,
-            emit_event=self._emit_event,
-            run_action=self._run_alarm_action,
+            clock,
+            emit_event=self.emit,
+            run_action=routes.alarm_action,
             seed=seed,
-            # A period is visible that long after its end: exact here, so that runs can be compared.
-            publish_delay_s=(publish_delay_s, publish_delay_s),
+            publish_delay_s=publish_s,
+            alarm_offset_s=self.delays.alarm_offset_s,
+            extra_periods=extra_periods,
             **where,
         )
-        self.deliverer = Deliverer(self.clock, self._deliver, self._deliver_dead_letter, seed=seed)
-        self.eventbridge = EventBridgeService(self.clock, self.deliverer, **where)
-        self.scheduler = SchedulerService(self.clock, self.deliverer, **where)
-        self.queues = QueueService(self.clock, self.cloudwatch.publish, **where)
-        self.dynamodb = DynamoDbService(**where)
+        self.queues = QueueService(clock, self.cloudwatch.publish, **where)
+        self.deliverer = Deliverer(clock, routes.deliver, routes.dead_letter, seed=seed, delay_s=self.delays.delivery_s)
+        self.eventbridge = EventBridgeService(clock, self.deliverer, schedule_offset_s=self._schedule_offset_s, **where)
+        self.scheduler = SchedulerService(clock, self.deliverer, offset_s=self._schedule_offset_s, **where)
         self.lambdas = LambdaService(
-            self.clock,
-            entered=self._enter_function,
-            log=self._log,
+            clock,
+            entered=self._entered,
+            log=self._logs.write,
             report=self.cloudwatch.publish,
-            send=self._send_to_destination,
+            send=routes.destination,
             seed=seed,
             delays=lambda_delays,
         )
+        self.stepfunctions = StepFunctionsService(clock, routes.task, self.emit, seed)
         self.sagemaker = SageMakerService(
-            self.clock, publish=self._publish, emit_event=self._emit_event, seed=seed, **where, **(sagemaker_options or {})
+            clock, publish=self._publish, emit_event=self.emit, seed=seed, **where, **sagemaker_options
         )
-        self.stepfunctions = StepFunctionsService(self.clock, self._invoke_task, self._emit_event, seed)
-        self.autoscaling = ApplicationAutoScalingService(self.clock, **where)
-        topics = [r.arn or "" for r in self.stack.of_type("AWS::SNS::Topic")]
-        self.sns = SnsService(self.clock, topics)
-        self.roles = Roles(self.stack, self._tags_of)
-        self._check_iam = check_iam
-        self._services: dict[str, Any] = {
+        self.dynamodb = DynamoDbService(**where)
+        self.autoscaling = ApplicationAutoScalingService(clock, **where)
+        self.sns = SnsService(clock, [topic.arn or "" for topic in stack.of_type("AWS::SNS::Topic")])
+        self.services: dict[str, Any] = {
             "application-autoscaling": self.autoscaling,
-            "cloudformation": CloudFormationService(self.stack, start_s),
+            "cloudformation": CloudFormationService(stack, clock.now_s),
             "cloudwatch": self.cloudwatch,
             "dynamodb": self.dynamodb,
             "events": self.eventbridge,
             "lambda": self.lambdas,
             "sagemaker": self.sagemaker,
             "scheduler": self.scheduler,
-            "service-quotas": ServiceQuotasService(self.sagemaker.world.quotas, **where),
+            "service-quotas": ServiceQuotasService(lambda: self.sagemaker.world.quotas, **where),
             "sns": self.sns,
             "sqs": self.queues,
             "stepfunctions": self.stepfunctions,
-            "sts": StsService(account_id, lambda: self._caller_arn()),
+            "sts": StsService(stack.account_id, self._caller_arn),
+            **{name: MotoService(name, **where) for name in MOTO_SERVICES},
         }
-        self._wire = Wire(self.call, region=region, validate_answers=validate_answers)
-        self._deploy()
+        """By botocore's service name; a test may put another one in."""
 
     # --- life ------------------------------------------------------------------------------------------------------
 
     def __enter__(self) -> EmulatedAccount:
-        self._wire.__enter__()
-        self._forget()
+        self.wire.__enter__()
+        _forget_environment()
         return self
 
     def __exit__(self, *error: Any) -> None:
+        self.wire.__exit__()
         self.close()
 
     def close(self) -> None:
-        """Take the functions' environments away and give the process back."""
+        """Take the functions' environments away and everything that the product remembers of the account."""
         self.lambdas.close()
-        self._forget()
-        self._wire.__exit__()
+        for name in MOTO_SERVICES:
+            self.services[name].close()
+        self.wire.close()
+        _forget_environment()
 
     def run_until(self, at_s: float) -> None:
-        """Let everything happen up to `at_s`."""
+        """Let everything happen that is due at or before `at_s`."""
         self.clock.run_until(at_s)
 
     def run_for(self, duration_s: float) -> None:
         """Let `duration_s` seconds pass."""
         self.clock.run_until(self.clock.now_s + duration_s)
 
-    @staticmethod
-    def _forget() -> None:
-        product_settings.forget()
-        telemetry.forget()
-
     # --- calls -----------------------------------------------------------------------------------------------------
 
-    def call(self, service: str, operation: str, params: dict[str, Any]) -> dict[str, Any]:
-        """Carry out one API call, as the function that is running now or as the account's owner.
+    def call(
+        self,
+        service: str,
+        operation: str,
+        params: Mapping[str, Any] | None = None,
+        *,
+        read_timeout_s: float | None = None,
+    ) -> dict[str, Any]:
+        """Carry out one API call, as the function that is running now or as the account's owner outside of any.
 
-        Raises ServiceError for a refusal, NotEmulated for what is not there.
+        `params` are boto3's. Raises ServiceError as AWS refuses, NoAnswer if the caller is left without an answer,
+        NotEmulated if the account has no such service or operation, EmulationFailed if the emulation itself breaks.
         """
-        if service not in self._services:
-            raise NotEmulated(f"{service} {operation}: the service is not emulated")
         invocation = self.lambdas.current
-        function = invocation.function.logical_id if invocation is not None else None
-        self.calls[function, service, operation] += 1
-        call = Call(function, service, operation, params)
-
-        def carry_out(index: int = 0) -> dict[str, Any]:
-            if index < len(self.interceptors):
-                return self.interceptors[index](call, lambda: carry_out(index + 1))
-            if invocation is not None and self._check_iam:
-                role = invocation.function.role_arn
-                self.roles.check(role, invocation.function.name, service, operation, params)
-            return self._services[service].call(operation, params)
-
-        return carry_out()
+        self._numbers += 1
+        call = Call(
+            service=service,
+            operation=operation,
+            params=params if params is not None else {},
+            caller=invocation.function if invocation is not None else None,
+            at_s=self.clock.now_s,
+            number=self._numbers,
+            latency_s=self.delays.call_s,
+            read_timeout_s=read_timeout_s,
+        )
+        self.calls[(call.function, service, operation)] += 1
+        proceed: Proceed = partial(self._carry_out, call)
+        for interceptor in reversed(self.interceptors):
+            proceed = partial(interceptor, call, proceed)
+        try:
+            answer = proceed()
+        except ServiceError:
+            self._spend(call)
+            raise
+        except NoAnswer:
+            raise
+        except Exception as problem:
+            raise EmulationFailed(f"{service} {operation} with {params}: {problem!r}") from problem
+        self._spend(call)
+        return answer
 
     def invoke(self, logical_id: str, payload: Any) -> Outcome:
         """Invoke a function of the stack now and return its outcome; time passes as far as it takes."""
@@ -210,13 +259,39 @@ class EmulatedAccount(AbstractContextManager["EmulatedAccount"]):
             self.clock.run_until(next_s)
         return done[0]
 
+    def _carry_out(self, call: Call) -> dict[str, Any]:
+        self._spend(call)
+        service = self.services.get(call.service)
+        if service is None:
+            raise NotEmulated(f"{call.service} {call.operation}: the emulated account has no {call.service}")
+        if self.check_iam and call.caller is not None:
+            self.roles.check(call.caller.role_arn, call.caller.name, call.service, call.operation, call.params)
+        if service is not self.sagemaker:
+            return service.call(call.operation, call.params)
+        if call.operation not in self.sagemaker.operations:
+            raise NotEmulated(f"sagemaker {call.operation} is not emulated")
+        actor = PRODUCT if call.caller is not None else FOREIGN
+        return self.sagemaker.call(call.operation, dict(call.params), actor=actor)
+
+    def _spend(self, call: Call) -> None:
+        """Let the caller wait for what the call has taken since the last time, or give up."""
+        wait_s, gives_up = call.latency_s - call.spent_s, False
+        if call.read_timeout_s is not None and call.latency_s > call.read_timeout_s:
+            wait_s, gives_up = call.read_timeout_s - call.spent_s, True
+        invocation = self.lambdas.current
+        if invocation is not None and wait_s > 0:
+            invocation.spend(wait_s)
+        call.spent_s += max(0.0, wait_s)
+        if gives_up:
+            raise NoAnswer("read")
+
     # --- what a run left behind ------------------------------------------------------------------------------------
 
     @property
     def dead_letters(self) -> list[Message]:
         """Messages in the stack's queues, in the order they came."""
-        found = [m for queue in self.queues.queues.values() for m in queue.messages]
-        return sorted(found, key=lambda m: (m.sent_s, m.id))
+        found = [message for queue in self.queues.queues.values() for message in queue.messages]
+        return sorted(found, key=lambda message: (message.sent_s, message.id))
 
     def alarm_transitions(self) -> list[Transition]:
         """Every change of state of every alarm, in order."""
@@ -225,216 +300,108 @@ class EmulatedAccount(AbstractContextManager["EmulatedAccount"]):
     def executions(self) -> list[Execution]:
         """Every execution of every state machine, in order of their start."""
         found = [
-            self.stepfunctions.execution(row["executionArn"])
+            self.stepfunctions.execution(arn)
             for machine in self.stack.of_type("AWS::StepFunctions::StateMachine")
-            for row in self._all_executions(machine.arn or "")
+            for arn in self._execution_arns(machine.arn or "")
         ]
-        return sorted(found, key=lambda e: (e.start_s, e.identity.name))
+        return sorted(found, key=lambda execution: (execution.start_s, execution.identity.name))
 
     def concurrency_history(self, resource_id: str) -> list[tuple[float, float]]:
         """(start of the period, mean requests in flight per copy or instance) as SageMaker published it."""
         return self._concurrency.get(resource_id, [])
 
     def registry_documents(self, pk_prefix: str) -> Iterator[str]:
-        """Documents of the registry table whose partition key begins with `pk_prefix`."""
+        """Documents of the stack's tables whose partition key begins with `pk_prefix`."""
         for table in self.stack.of_type("AWS::DynamoDB::Table"):
             start: dict[str, Any] = {}
             while True:
                 answer = self.dynamodb.call("Scan", {"TableName": table.name, **start})
                 for item in answer["Items"]:
-                    if item["pk"]["S"].startswith(pk_prefix) and "doc" in item:
+                    if item["pk"].get("S", "").startswith(pk_prefix) and "doc" in item:
                         yield item["doc"]["S"]
                 if "LastEvaluatedKey" not in answer:
                     break
                 start = {"ExclusiveStartKey": answer["LastEvaluatedKey"]}
 
-    def _all_executions(self, machine_arn: str) -> Iterator[dict[str, Any]]:
-        token: dict[str, Any] = {}
+    def tags_of(self, arn: str) -> Mapping[str, str] | None:
+        """The tags of a resource in the account; None if it is not there or cannot have any."""
+        if arn.startswith("arn:aws:cloudwatch:"):
+            return self.cloudwatch.tags_of(arn)
+        if arn.startswith("arn:aws:sagemaker:"):
+            return self.sagemaker.world.tags.get(arn)
+        for resource in self.stack.resources.values():
+            if resource.arn == arn:
+                return {tag["Key"]: tag["Value"] for tag in resource.properties.get("Tags", [])}
+        return None
+
+    def machine_roles(self, function_arn: str) -> list[str]:
+        """The roles of the state machines whose definition names that function."""
+        if function_arn not in self._machine_roles:
+            self._machine_roles[function_arn] = [
+                machine.properties["RoleArn"]
+                for machine in self.stack.of_type("AWS::StepFunctions::StateMachine")
+                if function_arn in json.dumps(machine.properties["Definition"])
+            ]
+        return self._machine_roles[function_arn]
+
+    def _execution_arns(self, machine_arn: str) -> Iterator[str]:
+        token_of_page: dict[str, Any] = {}
         while True:
-            answer = self.stepfunctions.call("ListExecutions", {"stateMachineArn": machine_arn, **token})
-            yield from answer["executions"]
+            answer = self.stepfunctions.call("ListExecutions", {"stateMachineArn": machine_arn, **token_of_page})
+            yield from (row["executionArn"] for row in answer["executions"])
             if "nextToken" not in answer:
                 return
-            token = {"nextToken": answer["nextToken"]}
+            token_of_page = {"nextToken": answer["nextToken"]}
 
-    # --- deployment ------------------------------------------------------------------------------------------------
+    # --- what the services call ------------------------------------------------------------------------------------
 
-    def _deploy(self) -> None:
-        for resource in self.stack.of_type("AWS::DynamoDB::Table"):
-            self.dynamodb.create_from_template(resource.name, resource.properties)
-        for resource in self.stack.of_type("AWS::SQS::Queue"):
-            self.queues.create(resource.name, resource.properties)
-        if self.queues.queues:
-            self.queues.start_reporting()
-        for resource in self.stack.of_type("AWS::Lambda::Function"):
-            self.lambdas.add(self._function(resource))
-        for resource in self.stack.of_type("AWS::StepFunctions::StateMachine"):
-            self.stepfunctions.create_state_machine(
-                resource.arn or "", resource.name, resource.properties["Definition"], resource.properties["RoleArn"]
+    def emit(self, source: str, detail_type: str, detail: dict[str, Any], resources: list[str]) -> None:
+        """Put an event of AWS itself on the default bus."""
+        if source == "aws.states":
+            status = {"RUNNING": "Started", "TIMED_OUT": "TimedOut"}.get(
+                detail["status"], detail["status"].capitalize()
             )
-        for resource in self.stack.of_type("AWS::Events::EventBus"):
-            self.eventbridge.create_bus(resource.name)
-        for resource in self.stack.of_type("AWS::Events::Rule"):
-            self._rule(resource)
-        for resource in self.stack.of_type("AWS::Scheduler::Schedule"):
-            properties = {k: v for k, v in resource.properties.items() if k != "Name"}
-            self.scheduler.call("CreateSchedule", {"Name": resource.name, **properties})
-        for resource in self.stack.of_type("AWS::CloudWatch::Alarm"):
-            self.cloudwatch.call("PutMetricAlarm", _alarm_request(resource))
-        for resource in self.stack.of_type("AWS::CloudWatch::CompositeAlarm"):
-            self.cloudwatch.call("PutCompositeAlarm", {**resource.properties, "AlarmName": resource.name})
-
-    def _function(self, resource: Resource) -> Function:
-        p = resource.properties
-        layers = [self._layer_dir(ref) for ref in p.get("Layers", [])]
-        invoke = next(
-            (
-                c.properties
-                for c in self.stack.of_type("AWS::Lambda::EventInvokeConfig")
-                if c.properties["FunctionName"] in (resource.name, resource.arn)
-            ),
-            {},
-        )
-        destinations = invoke.get("DestinationConfig", {})
-        assert resource.code_dir is not None and resource.arn is not None
-        return Function(
-            logical_id=resource.logical_id,
-            name=resource.name,
-            arn=resource.arn,
-            handler=p["Handler"],
-            code_dir=resource.code_dir,
-            layer_dirs=tuple(d for d in layers if d is not None),
-            environment={k: str(v) for k, v in p.get("Environment", {}).get("Variables", {}).items()},
-            role_arn=p["Role"],
-            timeout_s=float(p.get("Timeout", 3)),
-            memory_mb=int(p.get("MemorySize", 128)),
-            reserved_concurrency=_whole(p.get("ReservedConcurrentExecutions")),
-            dead_letter_arn=p.get("DeadLetterConfig", {}).get("TargetArn"),
-            async_retries=int(invoke.get("MaximumRetryAttempts", 2)),
-            async_max_age_s=float(invoke.get("MaximumEventAgeInSeconds", 21_600)),
-            on_failure_arn=destinations.get("OnFailure", {}).get("Destination"),
-            on_success_arn=destinations.get("OnSuccess", {}).get("Destination"),
-            description=p.get("Description", ""),
-        )
-
-    def _layer_dir(self, ref: str) -> Path | None:
-        found = [r for r in self.stack.of_type("AWS::Lambda::LayerVersion") if ref in (r.ref, r.arn)]
-        return found[0].code_dir if found else None
-
-    def _rule(self, resource: Resource) -> None:
-        p = resource.properties
-        request: dict[str, Any] = {"Name": resource.name, "State": p.get("State", "ENABLED")}
-        if "EventBusName" in p:
-            request["EventBusName"] = p["EventBusName"]
-        if "EventPattern" in p:
-            request["EventPattern"] = json.dumps(p["EventPattern"])
-        if "ScheduleExpression" in p:
-            request["ScheduleExpression"] = p["ScheduleExpression"]
-        self.eventbridge.call("PutRule", request)
-        targets = {"Rule": resource.name, "Targets": list(p.get("Targets", []))}
-        if "EventBusName" in p:
-            targets["EventBusName"] = p["EventBusName"]
-        self.eventbridge.call("PutTargets", targets)
-
-    # --- between the services --------------------------------------------------------------------------------------
-
-    def _publish(self, namespace: str, metric: str, dimensions: Mapping[str, str], at_s: float, **values: Any) -> None:
-        self.cloudwatch.publish(namespace, metric, dimensions, at_s, **values)
-        if metric in CONCURRENCY and values["samples"] and len(dimensions) <= 2:
-            component = dimensions.get("InferenceComponentName")
-            if component is not None:
-                name = f"inference-component/{component}"
-            else:
-                name = f"endpoint/{dimensions['EndpointName']}/variant/{dimensions['VariantName']}"
-            self._concurrency.setdefault(name, []).append((at_s, values["total"] / values["samples"]))
-
-    def _emit_event(self, source: str, detail_type: str, detail: dict[str, Any], resources: list[str]) -> None:
+            self._count("AWS/States", f"Executions{status}", {"StateMachineArn": detail["stateMachineArn"]}, 1.0)
         self.eventbridge.emit(source, detail_type, detail, resources)
 
-    def _run_alarm_action(self, action_arn: str, alarm: Alarm, previous: dict[str, Any]) -> None:
-        if ":sns:" in action_arn:
-            self.sns.publish(action_arn, json.dumps(self.cloudwatch.alarms.action_payload(alarm, previous)), alarm.name)
-        elif ":lambda:" in action_arn:
-            self.lambdas.invoke_async(action_arn, self.cloudwatch.alarms.action_payload(alarm, previous))
-        else:
-            raise NotEmulated(f"alarm action {action_arn}")
+    def _publish(self, namespace: str, metric: str, dimensions: dict[str, str], at_s: float, **summary: Any) -> None:
+        if metric in CONCURRENCY and summary["samples"]:
+            component = dimensions.get("InferenceComponentName")
+            resource_id = (
+                f"inference-component/{component}"
+                if component is not None
+                else f"endpoint/{dimensions['EndpointName']}/variant/{dimensions['VariantName']}"
+            )
+            self._concurrency.setdefault(resource_id, []).append((at_s, summary["total"] / summary["samples"]))
+        self.cloudwatch.publish(namespace, metric, dimensions, at_s, **summary)
 
-    def _deliver(self, target: Target, source_arn: str, payload: Any) -> None:
-        if ":lambda:" in target.arn:
-            name = self.lambdas.function(target.arn).name
-            if not self.roles.function_accepts(name, target.service, source_arn):
-                raise ServiceError("AccessDeniedException", f"{source_arn} may not invoke {name}", 403)
-            self.lambdas.invoke_async(name, payload)
-        elif ":sqs:" in target.arn:
-            self.queues.send(target.arn, json.dumps(payload), {})
-        elif ":stateMachine:" in target.arn:
-            request = {"stateMachineArn": target.arn, "input": json.dumps(payload)}
-            self.stepfunctions.call("StartExecution", request)
-        elif ":event-bus/" in target.arn:
-            self.eventbridge.receive(target.arn.rsplit("/", 1)[-1], payload)
-        else:
-            raise NotEmulated(f"event target {target.arn}")
-
-    def _deliver_dead_letter(self, target: Target, source_arn: str, body: str, attributes: Mapping[str, str]) -> None:
-        assert target.dead_letter_arn is not None
-        if not self.roles.queue_accepts(target.dead_letter_arn, target.service, source_arn):
-            raise ServiceError("AccessDenied", f"{source_arn} may not send to {target.dead_letter_arn}", 403)
-        self.queues.send(target.dead_letter_arn, body, attributes)
-
-    def _send_to_destination(self, arn: str, owner: Function, payload: Any, attributes: Mapping[str, str]) -> None:
-        if ":sqs:" not in arn:
-            raise NotEmulated(f"Lambda destination {arn}")
-        if self._check_iam:
-            queue = self.queues.by_arn(arn)
-            params = {"QueueUrl": queue.url, "MessageBody": ""}
-            self.roles.check(owner.role_arn, owner.name, "sqs", "SendMessage", params)
-        self.queues.send(arn, json.dumps(payload), attributes)
-
-    def _invoke_task(self, function: str, payload: Any, on_done: Callable[[TaskResult | TaskError], None]) -> None:
-        def done(outcome: Outcome) -> None:
-            on_done(TaskResult(outcome.payload) if outcome.error is None else TaskError.of_function(outcome.error))
-
-        try:
-            self.lambdas.invoke(function, payload, done)
-        except ServiceError as refused:
-            on_done(TaskError(f"Lambda.{refused.code}", refused.message))
+    def _count(self, namespace: str, metric: str, dimensions: dict[str, str], value: float) -> None:
+        summary = {"minimum": value, "maximum": value, "total": value, "samples": 1.0}
+        self.cloudwatch.publish(namespace, metric, dimensions, self.clock.now_s, period_s=60, **summary)
 
     @contextmanager
-    def _enter_function(self, invocation: Invocation) -> Iterator[None]:
-        yield
-
-    def _log(self, function: Function, at_s: float, text: str) -> None:
-        fields = None
-        if text.startswith("{"):
-            try:
-                fields = json.loads(text)
-            except json.JSONDecodeError:
-                fields = None
-        self.logs.append(LogLine(function.logical_id, at_s, text, fields))
-
-    def _tags_of(self, arn: str) -> Mapping[str, str] | None:
-        if ":sagemaker:" in arn:
-            return self.sagemaker.world.tags.get(arn)
-        if ":cloudwatch:" in arn:
-            return self.cloudwatch.tags_of(arn)
-        return None
+    def _entered(self, invocation: Invocation) -> Iterator[None]:
+        environment = invocation.function.environment
+        if environment != self._last_environment:
+            # Each function has a process of its own in AWS; here they share the product's modules.
+            self._last_environment = environment
+            _forget_environment()
+        with self.wire:
+            yield
 
     def _caller_arn(self) -> str:
         invocation = self.lambdas.current
-        return invocation.function.role_arn if invocation is not None else f"arn:aws:iam::{self.stack.account_id}:root"
+        if invocation is None:
+            return f"arn:aws:iam::{self.stack.account_id}:root"
+        role = invocation.function.role_arn.rsplit("/", 1)[-1]
+        return f"arn:aws:sts::{self.stack.account_id}:assumed-role/{role}/{invocation.function.name}"
+
+    def _schedule_offset_s(self, name: str) -> float:
+        share = int.from_bytes(token(f"{self.seed}/{name}", 4).encode(), "big") % 1000 / 1000
+        return share * self.delays.schedule_precision_s
 
 
-def _alarm_request(resource: Resource) -> dict[str, Any]:
-    """PutMetricAlarm's parameters from an AWS::CloudWatch::Alarm: numbers are text in a template."""
-    request = {k: v for k, v in resource.properties.items() if k != "Tags"}
-    request["AlarmName"] = resource.name
-    for name in ("Period", "EvaluationPeriods", "DatapointsToAlarm"):
-        if name in request:
-            request[name] = int(request[name])
-    if "Threshold" in request:
-        request["Threshold"] = float(request["Threshold"])
-    return request
-
-
-def _whole(value: Any) -> int | None:
-    return None if value is None else int(value)
+def _forget_environment() -> None:
+    """Let the product read its environment variables afresh."""
+    product_settings.forget()
+    telemetry.forget()

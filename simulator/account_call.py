@@ -24,7 +24,7 @@ class NoAnswer(Exception):
 class Call:
     """A call on its way. Interceptors may change `params` and add to `latency_s`.
 
-    `service` is botocore's name, `caller` the function that asks (None: somebody outside the stack), `number` counts the
+    `service` is botocore's name, `caller` the function that asks (None: the account's owner), `number` counts the
     account's calls from 1. Latency added before the call is carried out delays it, latency added after delays the answer;
     past `read_timeout_s` the caller gives up with NoAnswer, past the function's time-out it is cut off.
     """
@@ -38,6 +38,11 @@ class Call:
     latency_s: float
     read_timeout_s: float | None = None
     spent_s: float = 0.0
+
+    @property
+    def function(self) -> str | None:
+        """Logical id of the function that asks; None for the account's owner."""
+        return None if self.caller is None else self.caller.logical_id
 
 
 Proceed = Callable[[], dict[str, Any]]

@@ -30,6 +30,8 @@ def deploy(account: EmulatedAccount) -> None:
         account.dynamodb.create_from_template(table.name, typed_table(table))
     for queue in stack.of_type("AWS::SQS::Queue"):
         account.queues.create(queue.name, {key: value for key, value in queue.properties.items() if key != "QueueName"})
+    if account.queues.queues:
+        account.queues.start_reporting()
     for function in functions_of(stack):
         account.lambdas.add(function)
     for machine in stack.of_type("AWS::StepFunctions::StateMachine"):
@@ -37,7 +39,7 @@ def deploy(account: EmulatedAccount) -> None:
             machine.arn, machine.name, machine.properties["Definition"], machine.properties["RoleArn"]
         )
     for bus in stack.of_type("AWS::Events::EventBus"):
-        account.events.create_bus(bus.name)
+        account.eventbridge.create_bus(bus.name)
     for rule in stack.of_type("AWS::Events::Rule"):
         _rule(account, rule)
     for group in stack.of_type("AWS::Scheduler::ScheduleGroup"):
@@ -99,11 +101,11 @@ def _rule(account: EmulatedAccount, resource: Resource) -> None:
     if "EventPattern" in properties:
         properties["EventPattern"] = json.dumps(properties["EventPattern"])
     request = as_request("events", "PutRule", properties, resource)
-    account.events.call("PutRule", request)
+    account.eventbridge.call("PutRule", request)
     if targets:
         bus = {"EventBusName": request["EventBusName"]} if "EventBusName" in request else {}
         body = {"Rule": resource.name, "Targets": targets, **bus}
-        account.events.call("PutTargets", as_request("events", "PutTargets", body, resource))
+        account.eventbridge.call("PutTargets", as_request("events", "PutTargets", body, resource))
 
 
 def as_request(service: str, operation: str, properties: Mapping[str, Any], resource: Resource) -> dict[str, Any]:

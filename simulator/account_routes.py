@@ -58,7 +58,7 @@ class Routes:
             account.sns.publish(target.arn, json.dumps(payload))
         elif service == "events" and ":event-bus/" in target.arn:
             self._role_may(target.role_arn, "events:PutEvents", target.arn)
-            account.events.receive(target.arn.rsplit("/", 1)[-1], dict(payload))
+            account.eventbridge.receive(target.arn.rsplit("/", 1)[-1], dict(payload))
         else:
             raise NotEmulated(f"{source_arn} has the target {target.arn}, which is not emulated")
 

@@ -10,6 +10,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from quickstep.events import WAKE_REQUESTED
 from simulator.account import EmulatedAccount
 from simulator.aws.alarm_evaluation import AlarmState
 
@@ -38,6 +39,20 @@ def seed_account(account: EmulatedAccount, event: Mapping[str, Any]) -> list[str
         alarm.state, alarm.state_at_s = AlarmState[state], account.clock.now_s
         done.append(f"alarm {alarm.name} is in {state}")
     return done
+
+
+def seed_sleep(account: EmulatedAccount, event: Mapping[str, Any], component: str) -> list[str]:
+    """Put the component at zero copies if the event tells of requests that found none; return what was done."""
+    if component not in account.sagemaker.world.components:
+        return []
+    detail = event.get("detail")
+    metrics = detail.get("configuration", {}).get("metrics", []) if isinstance(detail, Mapping) else []
+    names = {m["metricStat"]["metric"]["name"] for m in metrics if "metricStat" in m}
+    if event.get("detail-type") != WAKE_REQUESTED and not names & set(SUM_METRICS):
+        return []
+    request = {"InferenceComponentName": component, "DesiredRuntimeConfig": {"CopyCount": 0}}
+    account.sagemaker.call("UpdateInferenceComponentRuntimeConfig", request, actor="foreign")
+    return [f"component {component} has no copies"]
 
 
 def _datapoints(state: Mapping[str, Any]) -> list[float]:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from simulator.account import EmulatedAccount
+from simulator.aws.sagemaker_behaviour import Behaviour
 from simulator.aws.sagemaker_delays import Delays
 from simulator.aws.sagemaker_faults import Ending, Shortage
 from simulator.aws.sagemaker_scenario import ComponentSpec, EndpointSpec, ManagedSpec, VariantSpec
@@ -151,6 +152,7 @@ def sagemaker_options(scenario: Scenario) -> dict[str, Any]:
             instance_share=max(0.05, 1 - delays.copy_median_s / delays.launch_median_s),
             release_delay_s=scenario.endpoint.release_delay_s,
         ),
+        "behaviour": Behaviour(empty_instances_leave_first=scenario.endpoint.instance_scale_in == "empty_first"),
         "quotas": {} if quota is None else {scenario.instance_type: quota},
     }
 

@@ -35,6 +35,8 @@ class EndpointPart(_Part):
     initial_instances: Annotated[int, Field(ge=0, le=200)] = 1
     managed_min_instances: Annotated[int, Field(ge=0)] = 1
     managed_max_instances: Annotated[int, Field(ge=1)] = 20
+    instance_scale_in: Literal["empty_first", "blind"] = "empty_first"
+    """Mode fixed: which instance SageMaker takes away is not documented. blind = any, also one with copies on it."""
     release_delay_s: Annotated[float, Field(ge=0)] = 600.0
     routing: Literal["LEAST_OUTSTANDING_REQUESTS", "RANDOM"] = "LEAST_OUTSTANDING_REQUESTS"
 

@@ -8,6 +8,7 @@ physical names) is done here, see `template_values` and `template_names`.
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections.abc import Mapping
 from copy import deepcopy
@@ -69,6 +70,9 @@ AWS_MANAGED_POLICIES = {
 """Names that a SAM template may give instead of an ARN; the translator asks IAM for them, which is not there."""
 
 _LOCAL_BUCKET = "local"
+
+# The translator warns of usage statistics that it could not send anywhere.
+logging.getLogger("samtranslator.metrics").setLevel(logging.ERROR)
 
 
 @dataclass(frozen=True)

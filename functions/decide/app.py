@@ -8,6 +8,4 @@ from quickstep.usecases.loop import decide_next
 def handler(event, context):
     """Return the next word for the state machine."""
     settings = configuration.settings()
-    return decide_next(
-        event, holder=context.aws_request_id, registry=Registry(settings.table_name), settings=settings
-    )
+    return decide_next(event, holder=context.aws_request_id, registry=Registry(settings.table_name), settings=settings)

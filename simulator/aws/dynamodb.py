@@ -7,10 +7,13 @@ after their time, so nothing may rely on it.
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
+import botocore.session
 from moto.core.exceptions import JsonRESTError, ServiceException
 from moto.core.utils import camelcase_to_underscores
 from moto.dynamodb.models import DynamoDBBackend
@@ -64,7 +67,8 @@ class DynamoDbService:
             result = method().result
         except (ServiceException, JsonRESTError) as problem:
             raise _refusal(problem) from None
-        return _copied(result) if result else {}
+        shown = _members(operation)
+        return {key: _copied(value) for key, value in (result or {}).items() if key in shown and value is not None}
 
 
 class _Handler(DynamoHandler):
@@ -83,12 +87,40 @@ class _Handler(DynamoHandler):
         return self._backend
 
 
+@cache
+def _members(operation: str) -> frozenset[str]:
+    """What an answer may hold: moto writes a little more, which a client never sees."""
+    shape = botocore.session.get_session().get_service_model("dynamodb").operation_model(operation).output_shape
+    return frozenset(shape.members if shape is not None else ())
+
+
 def _refusal(problem: ServiceException | JsonRESTError) -> Refusal:
     if not isinstance(problem, JsonRESTError):
         return Refusal(problem.code, str(problem.message), {})
     body = json.loads(problem.description)
     members = {key: value for key, value in body.items() if key not in ("__type", "message", "Message")}
+    if "Item" in members:
+        members["Item"] = _with_bytes(members["Item"])
+    for reason in members.get("CancellationReasons", []):
+        if "Item" in reason:
+            reason["Item"] = _with_bytes(reason["Item"])
     return Refusal(str(problem.relative_error_type), str(problem.message), members)
+
+
+def _with_bytes(item: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """An item from JSON, where binary values are Base64, as botocore gives it."""
+    return {name: _attribute(value) for name, value in item.items()}
+
+
+def _attribute(value: dict[str, Any]) -> dict[str, Any]:
+    ((kind, content),) = value.items()
+    if kind == "B":
+        return {"B": base64.b64decode(content)}
+    if kind == "BS":
+        return {"BS": [base64.b64decode(one) for one in content]}
+    if kind == "M":
+        return {"M": _with_bytes(content)}
+    return {"L": [_attribute(one) for one in content]} if kind == "L" else value
 
 
 def _copied(value: Any) -> Any:

@@ -42,6 +42,8 @@ class Behaviour:
     """Is MinInstanceCount 0 accepted? In us-east-1 yes, in eu-west-3 no (measured)."""
     zero_instances_of_components: bool = True
     """May UpdateEndpointWeightsAndCapacities set 0 instances on an endpoint that hosts components? The model allows 0."""
+    empty_instances_leave_first: bool = False
+    """Which instances a smaller instance count takes is not documented: False = any of them, True = empty ones first."""
     several_capacities_per_call: bool = False
     """May one UpdateEndpointWeightsAndCapacities change the instance count of two variants? The text says "one"."""
     component_writes_while_endpoint_updates: bool = True

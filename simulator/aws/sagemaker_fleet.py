@@ -57,7 +57,7 @@ class Fleet:
         return instance
 
     def pick_victims(self, variant: Variant, count: int) -> list[Instance]:
-        """Which instances a scale-in takes: nothing tells in advance, so a seeded choice among all of them.
+        """Which instances a scale-in takes: a seeded choice among all of them, or among the empty ones (`Behaviour`).
 
         Instances that are still on their way go first; of a variant with pools, those of the lowest priority.
         """
@@ -66,7 +66,14 @@ class Fleet:
         stream = self._world.draws.stream("victim", variant.resource_id, variant.scale_ins)
         variant.scale_ins += 1
         candidates = [(stream.random(), instance) for instance in variant.in_service]
-        candidates.sort(key=lambda drawn: (-types.index(drawn[1].instance_type), drawn[0]))
+        empty_first = self._world.behaviour.empty_instances_leave_first
+        candidates.sort(
+            key=lambda drawn: (
+                -types.index(drawn[1].instance_type),
+                bool(drawn[1].copies) and empty_first,
+                drawn[0],
+            )
+        )
         return coming + [instance for _, instance in candidates[: count - len(coming)]]
 
     def terminate(self, instance: Instance) -> None:

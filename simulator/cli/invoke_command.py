@@ -14,13 +14,15 @@ from simulator.account import EmulatedAccount
 from simulator.cli.failures import UsageProblem, project_root, write_json
 from simulator.clock import EPOCH_S
 from simulator.event_files import EventFileError, event_values, render_event
-from simulator.event_seed import seed_account
+from simulator.event_seed import seed_account, seed_sleep
 from simulator.run import put_endpoint, sagemaker_options, template_parameters
 from simulator.scenario import Scenario, ScenarioError, read_scenario
 
 DEFAULT_TARGET = 5.0
-SETTLE_S = 30.0
-"""Virtual seconds before the invocation, so that metrics of the quiet endpoint are there."""
+HISTORY_S = 1200.0
+"""Virtual seconds before the event: Quickstep has known the endpoint for longer than any hold."""
+SEEN_S = 20.0
+"""Virtual seconds until the event's own datapoints are visible."""
 
 
 def invoke(
@@ -50,13 +52,18 @@ def invoke(
         put_endpoint(account, wanted)
         # Only this invocation acts: what the account itself would trigger is not delivered.
         account.deliverer.tamper = lambda delivery: ()
-        account.run_for(SETTLE_S)
+        account.cloudwatch.tamper = lambda publication: ()
         logical_id = _logical_id(account, function)
-        payload = _payload(event, account, wanted)
         account.invoke("ReconcileFunction", {})
-        seeded = seed_account(account, payload)
-        account.run_for(SETTLE_S)
-        logs_before, calls_before = len(account.logs), len(account.sagemaker.calls)
+        account.run_for(HISTORY_S / 2)
+        asleep = seed_sleep(account, _payload(event, account, wanted), wanted.component.name)
+        account.run_for(HISTORY_S / 2)
+        account.cloudwatch.tamper = None
+        payload = _payload(event, account, wanted)
+        seeded = asleep + seed_account(account, payload)
+        account.cloudwatch.tamper = lambda publication: ()
+        account.run_for(SEEN_S)
+        logs_before, calls_before, at_s = len(account.logs), len(account.sagemaker.calls), account.clock.now_s
         outcome = account.invoke(logical_id, payload)
         report = {
             "function": logical_id,
@@ -66,12 +73,12 @@ def invoke(
             "decisions": [
                 line.fields["decision"]
                 for line in account.logs[logs_before:]
-                if line.fields and "decision" in line.fields
+                if line.fields and "decision" in line.fields and line.function == logical_id
             ],
             "writes": [
                 {"operation": c.operation, "params": c.params, "outcome": c.outcome}
                 for c in account.sagemaker.calls[calls_before:]
-                if c.operation.startswith("Update")
+                if c.operation.startswith("Update") and c.at_s == at_s
             ],
         }
     write_json(report, json_out)
@@ -85,7 +92,7 @@ def _default_scenario() -> Scenario:
     return Scenario(
         name="invoke",
         endpoint={"initial_instances": 4},  # type: ignore[arg-type]
-        component={"initial_copies": 2, "max_copies": 8},  # type: ignore[arg-type]
+        component={"initial_copies": 2, "min_copies": 0, "max_copies": 8},  # type: ignore[arg-type]
     )
 
 

@@ -16,7 +16,7 @@ STEP = "3x30 35x150 3x540"
 RISE_S, FALL_S, END_S = 300.0, 1800.0, 7200.0
 
 
-@pytest.fixture(params=["fixed", "managed", "variant"])
+@pytest.fixture(scope="module", params=["fixed", "managed", "variant"])
 def run(request):
     with on_stage(STEP, mode=request.param) as stage:
         stage.run_until(END_S)

@@ -85,7 +85,7 @@ class CloudWatchAccount:
     @property
     def transitions(self) -> list[tuple[float, str, str]]:
         """(seconds since the start, alarm, new state) of every state change event."""
-        changes = [one for one in self.service.alarms.transitions]
+        changes = self.service.alarms.transitions
         return [(round(one.at_s - self.start_s, 3), one.alarm_name, str(one.after)) for one in changes]
 
     def _emit(self, source: str, detail_type: str, detail: dict[str, Any], resources: list[str]) -> None:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from botocore.stub import Stubber
+
 from quickstep.errors import AccessDenied, Throttled
 from quickstep.gateways import aws, cloudwatch
 from quickstep.model.observation import AlarmState, Datapoint, Series

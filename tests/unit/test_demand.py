@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from quickstep.model.observation import ComponentStatus, Datapoint, Metrics, Series, ServingChange
-from quickstep.model.state import TargetState
+from quickstep.model.state import Ask, Change, TargetState
 from quickstep.policy.coverage import covered_since
 from quickstep.policy.demand import DemandKind, copies_for, estimate, remember_serving, serving_during
 from tests.unit.scenes import NOW_S, seen, steady, totals
@@ -99,6 +99,22 @@ def test_a_change_with_no_last_look_on_record_makes_everything_since_the_last_ch
     ring = remember_serving(state, seen(None, 8, 5), NOW_S)
     assert serving_during(ring, NOW_S - 100, NOW_S - 90, 5) is None
     assert ring[-1] == ServingChange(NOW_S, 5)
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        {"wish_at_s": NOW_S - 5},
+        {"last_scale_in": Change(NOW_S - 5, 9, 8)},
+        {"last_scale_out": Change(NOW_S - 5, 7, 8)},
+        {"ask": Ask("copies", NOW_S - 5, 8, 4, NOW_S + 900)},
+    ],
+)
+def test_what_was_decided_or_asked_was_a_look_too(state):
+    # The last look on record is a quarter of an hour old, but something was asked five seconds ago.
+    before = steady(8, last_look_s=NOW_S - 900, **state)
+    ring = remember_serving(before, seen(None, 4), NOW_S)
+    assert ring[1:] == (ServingChange(NOW_S - 5, None), ServingChange(NOW_S, 4))
 
 
 def test_an_unchanged_count_keeps_the_ring():
@@ -323,10 +339,10 @@ def test_after_a_sleep_the_load_from_before_it_bounds_nothing():
         ("x" * 40, 40),
         ("x" * 20 + "." * 20 + "x" * 10, 10),  # a gap of 200 s ends what is known
         ("x" * 200 + "." * 20 + "x" * 3, 3),  # … and a long past cannot outvote it
-        ("x" * 30 + "." * 6 + "x" * 30, 66),  # a minute in ten may be missing
-        ("x" * 30 + ".." + "x", 33),
-        ("x" * 30 + "..." + "x", 1),
-        ("x" * 30 + "x.x.x.x.", 5),  # every second one is missing: the run of the newest only
+        ("x" * 30 + "." * 9 + "x" * 30, 69),  # three in ten may be missing
+        ("x" * 30 + "." * 7 + "x", 38),  # what lies between two looks, up to a minute
+        ("x" * 30 + "." * 8 + "x", 1),
+        ("x" * 30 + ".x" * 30, 15),  # half of them: no more than the slack
     ],
 )
 def test_load_is_known_since_the_last_real_gap(known, since):

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from quickstep.errors import InvalidEvent
 from quickstep.events import (
     AlarmDeleted,

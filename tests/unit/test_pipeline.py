@@ -222,6 +222,38 @@ def test_a_smaller_wish_that_waits_stands_for_two_minutes_if_nobody_says_otherwi
         assert decided(None, 8, state=state, goal=target(policies=(STEPS,)), alarms=QUIET).desired == desired
 
 
+@pytest.mark.parametrize(
+    ("load", "desired", "current", "policies", "wanted", "reason"),
+    [
+        (35, 7, 2, (DEMAND, STEPS), 7, Reason.PENDING_CAPACITY),  # seven carry it; two are overloaded until they come
+        (35, 7, 7, (DEMAND, STEPS), 8, Reason.STEP_ADJUSTMENT),
+        (35, 7, 2, (STEPS,), 8, Reason.STEP_ADJUSTMENT),  # step-only means AAS's own rules
+        (60, 7, 2, (DEMAND, STEPS), 12, Reason.BURST_HOLD),  # what the load needs is asked, whatever is coming
+    ],
+)
+def test_a_step_asks_for_nothing_that_coming_copies_will_carry(load, desired, current, policies, wanted, reason):
+    goal = target(policies=policies)
+    decision = decide(goal, seen(totals([load] * 40, current), desired, current, alarms=HIGH), steady(current), NOW_S)
+    assert decision.desired == wanted
+    assert reason in {s.reason for s in decision.steps}
+    assert ("steps-out" in decision.state.step_memory) is (wanted > desired)
+
+
+def test_right_after_a_change_no_policy_removes_anything():
+    ring = (ServingChange(NOW_S - 9_000, 9), ServingChange(NOW_S - 25, 8))
+    observed = seen(totals([30] * 40, 8), 8, alarms=LOW)
+    decision = decide(target(policies=(IN,)), observed, steady(8, serving=ring), NOW_S)
+    assert (decision.desired, decision.reason) == (8, Reason.CHANGE_SETTLING)
+
+
+def test_a_step_is_not_held_back_by_a_demand_that_is_not_of_now():
+    # The counts of the last minute are not known; the alarm's own metric is.
+    ring = (ServingChange(NOW_S - 9_000, 1), ServingChange(NOW_S - 85, None), ServingChange(NOW_S, 2))
+    observed = seen(totals([35] * 40, 1), 7, 2, alarms=HIGH)
+    decision = decide(target(policies=(DEMAND, STEPS)), observed, steady(2, serving=ring), NOW_S)
+    assert decision.desired == 9
+
+
 def test_a_second_burst_while_capacity_is_coming_raises_the_wish():
     decision = decide(target(), seen(totals([40] * 30 + [80] * 6, 1), 8, 1), steady(1, wish=8), NOW_S)
     assert decision.desired == 16

@@ -170,6 +170,7 @@ def test_the_worst_case_of_many_odd_sizes_is_found_quickly_and_is_an_upper_bound
         ([], [group("a", 3, 1, 1024, cpu_cores=30)], 2, {"a": 2}),  # cores
         ([], [group("a", 1)], 0, {"a": 0}),
         ([group("b", 1, 4), group("a", 2)], [group("c", 1)], 1, {"c": 0}),  # not even what is placed has room
+        ([group("b", 1, 3), group("a", 1, 2)], [group("c", 1)], 1, {"c": 0}),  # … although c alone would fit beside b
         # SPREAD has put one copy on each instance: a copy of 4 finds none empty. BINPACK leaves one.
         ([group("a", 2, 1, placement="SPREAD")], [group("b", 1, 4)], 2, {"b": 0}),
         ([group("a", 2, 1, placement="BINPACK")], [group("b", 1, 4)], 2, {"b": 1}),

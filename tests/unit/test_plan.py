@@ -95,6 +95,14 @@ def test_the_wait_for_instances_is_twenty_to_sixty_seconds_by_what_was_learned(a
     assert plan_endpoint(view).wait_s == wait_s
 
 
+def test_while_copies_are_coming_too_every_tick_is_looked_at():
+    memory = VariantState(ask=asked(1, 4))
+    loading = settled_on("a", 4, 1, status=ComponentStatus.UPDATING)
+    view = view_of(wish(loading, 13), instances=1, desired_instances=4, memory=memory)
+    plan = plan_endpoint(view)
+    assert (plan.word, plan.wait_s) == (WAIT_FOR, 10)
+
+
 def test_copies_that_fit_on_what_serves_are_placed_while_our_own_instances_are_still_coming():
     memory = VariantState(ask=asked(2, 4, ago_s=10))
     view = view_of(
@@ -279,6 +287,12 @@ def test_after_the_refusal_is_waited_out_missing_copies_are_asked_for_again():
         assert (plan.word, copies_of(plan)) == (PLACE, {"a": (2, 4)})
 
 
+def test_missing_copies_that_do_not_fit_are_not_asked_for_again():
+    state = TargetState(wish=8, backoff=refused(Reason.INSUFFICIENT_CAPACITY, in_s=-1.0))
+    plan = plan_endpoint(view_of(wish(settled_on("a", 8, 2), 8, state=state), instances=1))
+    assert (plan.word, plan.copies, plan.instances) == (ADD, (), InstanceAsk("v", 1, 2))
+
+
 def test_copies_that_miss_their_instances_get_them_back():
     # UpdateEndpoint reset the instances to one; eight copies are still desired.
     plan = plan_endpoint(view_of(wish(settled_on("a", 8, 4), 8), instances=1))
@@ -421,6 +435,8 @@ def test_an_instance_whose_removal_hit_copies_is_restored_and_the_rest_left_to_a
     memory = VariantState(watch_until_s=NOW_S + 100, watch_restore=5, left_to_human=True)
     plan = plan_endpoint(view_of(wish(settled_on("a", 4, 3), 4), instances=4, memory=memory))
     assert (plan.word, plan.instances) == (ADD, InstanceAsk("v", 4, 5))
+    plan = plan_endpoint(view_of(wish(settled_on("a", 4), 4), instances=4, memory=memory))
+    assert plan.instances is None  # they have found room elsewhere
     memory = VariantState(left_to_human=True, empty_since_s=NOW_S - 5_000)
     plan = plan_endpoint(view_of(wish(settled_on("a", 4), 4), instances=5, memory=memory))
     assert (plan.word, held(plan, "a"), plan.instances) == (SETTLED, Reason.BLIND_INSTANCE_SCALE_IN, None)
@@ -452,8 +468,9 @@ def test_copies_that_load_after_a_removal_are_no_dip():
 def test_nothing_is_done_for_a_target_that_is_hands_off(fields):
     state = TargetState(wish=8, backoff=refused(Reason.INSUFFICIENT_CAPACITY, in_s=-1.0))
     missing = wish(settled_on("a", 8, 2), 8, state=state, hands_off=True)
-    plan = plan_endpoint(view_of(missing, instances=1, **fields))
-    assert (plan.copies, plan.instances) == ((), None)
+    for instances in (1, 2):
+        plan = plan_endpoint(view_of(missing, instances=instances, **fields))
+        assert (plan.copies, plan.instances) == ((), None)
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from quickstep.capacity.progress import (
 )
 from quickstep.model.observation import ComponentStatus, Endpoint, EndpointStatus, Variant
 from quickstep.model.state import Ask, Backoff, Change, EndpointState, TargetState, VariantState
+from quickstep.model.targets import TargetId
 from quickstep.policy.pipeline import decide
 from quickstep.reasons import Reason
 from tests.unit.scenes import NOW_S, endpoint, seen, steady, target, totals
@@ -127,11 +128,29 @@ def test_an_ask_that_somebody_overrode_ends_and_their_count_is_adopted():
     assert (adopted.manual.after, adopted.wish) == (5, 5)
 
 
-@pytest.mark.parametrize(("until_s", "current", "kept"), [(NOW_S + 1, 8, True), (NOW_S, 8, False), (NOW_S, 7, True)])
-def test_a_refusal_is_forgotten_when_it_is_waited_out_and_nothing_is_missing(until_s, current, kept):
+@pytest.mark.parametrize(
+    ("until_s", "current", "kept"), [(NOW_S - 899, 8, True), (NOW_S - 900, 8, False), (NOW_S - 900, 7, True)]
+)
+def test_a_refusal_is_forgotten_long_after_it_was_waited_out_if_nothing_is_missing(until_s, current, kept):
     state = TargetState(backoff=Backoff("x", until_s, 1))
     after, _ = follow_copies(state, seen(None, 8, current), NOW_S)
     assert (after.backoff is not None) is kept
+
+
+def test_a_refusal_of_instances_is_forgotten_in_the_same_way():
+    for until_s, kept in ((NOW_S - 899, True), (NOW_S - 900, False)):
+        after, _ = moved(VariantState(backoff=Backoff("x", until_s, 1)), 4, 4)
+        assert (after.backoff is not None) is kept
+
+
+def test_a_smaller_ask_that_was_fulfilled_proves_nothing_about_the_rest():
+    # Seven were refused, four possible; four came. The full wish is tried again after another wait, not at once.
+    limited = Backoff("QuotaExceeded", NOW_S - 100, 3, 4)
+    renewed = replace(limited, until_s=NOW_S + 240)
+    assert moved(memory_of(1, 4, backoff=limited), 4, 4)[0].backoff == renewed
+    assert followed(asked(1, 4), 4, 4, state=TargetState(wish=7, backoff=limited))[0].backoff == renewed
+    assert moved(memory_of(1, 7, backoff=limited), 7, 7)[0].backoff is None
+    assert backed_off(renewed, Reason.QUOTA_EXCEEDED, NOW_S).attempts == 4
 
 
 # Changes of others.
@@ -146,14 +165,31 @@ def test_a_change_made_outside_is_kept_as_a_floor_not_fought(count):
     assert (again, notes) == (after, ())
 
 
+def test_a_copy_count_tells_of_somebody_at_once_an_instance_count_only_when_all_is_quiet():
+    moving = endpoint(5, status=EndpointStatus.UPDATING)
+    busy = seen(None, 5, status=UPDATING, where=moving)
+    assert notice_foreign_change(steady(8), busy, NOW_S, deployed=False)[0].wish == 5
+    instances = replace(busy, component=None, target_id=TargetId.of_variant("llm", "v"))
+    assert notice_foreign_change(steady(8), instances, NOW_S, deployed=False) == (steady(8), ())
+
+
+def test_a_wish_made_to_us_since_the_last_look_outlives_the_change_noticed_only_now():
+    wish = Change(NOW_S - 5, 8, 12, "ann")
+    after, _ = notice_foreign_change(steady(8, manual=wish), seen(None, 3), NOW_S, deployed=False)
+    assert (after.wish, after.manual) == (3, wish)
+    older = replace(wish, at_s=NOW_S - 60)
+    after, _ = notice_foreign_change(steady(8, manual=older), seen(None, 3), NOW_S, deployed=False)
+    assert after.manual.after == 3
+
+
 @pytest.mark.parametrize(
     ("state", "fields"),
     [
         ({"wish": None}, {}),
         ({"queued": True}, {}),
         ({"ask": asked(8, 9)}, {}),
-        ({}, {"status": UPDATING}),
-        ({}, {"where": endpoint(status=EndpointStatus.UPDATING)}),
+        ({}, {"where": endpoint(status=EndpointStatus.SYSTEM_UPDATING)}),
+        ({}, {"where": endpoint(status=EndpointStatus.ROLLING_BACK)}),
         ({"manual": Change(NOW_S, 8, 5, "ann")}, {}),  # what a person asked for through us
     ],
 )
@@ -180,6 +216,7 @@ def test_a_reset_that_shows_only_when_a_long_deployment_is_over_is_restored_too(
         observed = seen(None, 8, where=endpoint(status=EndpointStatus.UPDATING), now_s=at_s)
         state, notes = notice_foreign_change(state, observed, at_s, deployed=look == 0)
         assert (state.manual.cause, notes) == (CARRIED, ())
+        state = decide(target(), observed, state, at_s).state
     at_s += 60
     state, notes = notice_foreign_change(state, seen(None, 1, now_s=at_s), at_s, deployed=False)
     assert (state.wish, state.queued, notes[0].what) == (8, True, "restored")
@@ -187,7 +224,7 @@ def test_a_reset_that_shows_only_when_a_long_deployment_is_over_is_restored_too(
 
 def test_a_restored_count_may_be_changed_by_a_person_afterwards():
     state, _ = notice_foreign_change(steady(8), seen(None, 1), NOW_S, deployed=True)
-    state = replace(state, queued=False)
+    state = replace(state, queued=False, last_look_s=NOW_S)
     after, _ = notice_foreign_change(state, seen(None, 3), NOW_S + 60, deployed=False)
     assert (after.wish, after.manual.after) == (3, 3)
 
@@ -277,6 +314,21 @@ def test_a_dip_within_the_watch_is_told_once_and_leaves_scale_in_to_a_person():
     after, notes = moved(memory, 3, 3, dipped=True)
     assert (after.left_to_human, notes[0].reason) == (True, Reason.BLIND_INSTANCE_SCALE_IN)
     assert moved(after, 3, 3, dipped=True) == (after, ())
+
+
+def test_a_dip_is_noticed_while_the_removal_still_runs():
+    # The victim goes at once; when the endpoint is InService again, its copies may be back on another instance.
+    memory = memory_of(4, 3)
+    after, notes = moved(memory, 3, 3, status=EndpointStatus.UPDATING, dipped=True)
+    assert (after.ask, after.left_to_human, after.watch_restore) == (memory.ask, True, 4)
+    assert notes[0].reason is Reason.BLIND_INSTANCE_SCALE_IN
+    done, notes = moved(after, 3, 3)
+    assert (done.ask, done.left_to_human, done.watch_restore, len(notes)) == (None, True, 4, 1)
+
+
+def test_copies_that_are_missing_while_instances_are_added_are_no_dip():
+    memory = memory_of(1, 4)
+    assert moved(memory, 4, 2, status=EndpointStatus.UPDATING, dipped=True) == (memory, ())
 
 
 def test_a_dip_without_a_removal_is_not_our_doing():

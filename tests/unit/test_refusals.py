@@ -7,6 +7,7 @@ from botocore import exceptions as sdk
 from botocore.exceptions import ClientError
 from botocore.parsers import ResponseParserError
 from botocore.retries.standard import ThrottledRetryableChecker, TransientRetryableChecker
+
 from quickstep import errors
 from quickstep.errors import (
     AccessDenied,

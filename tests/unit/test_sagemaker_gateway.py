@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 
 import pytest
 from botocore.stub import Stubber
+
 from quickstep.errors import (
     AccessDenied,
     ComponentNotFound,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+
 from quickstep import settings as settings_module
 from quickstep.errors import InvalidSettings
 from quickstep.model.targets import (

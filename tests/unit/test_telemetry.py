@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
+
 from quickstep import clock, telemetry
 from quickstep.model.decision import Step
 from quickstep.model.observation import ServingChange
@@ -88,7 +89,7 @@ VALUES = [
 ]
 
 
-@pytest.mark.parametrize(("value", "written"), VALUES, ids=[repr(value)[:30] for value, _ in VALUES])
+@pytest.mark.parametrize(("value", "written"), VALUES, ids=[json.dumps(written)[:30] for _, written in VALUES])
 def test_whatever_a_record_holds_becomes_valid_json(capsys, value, written):
     telemetry.record_decision({"value": value})
     assert lines(capsys)[0]["decision"]["value"] == written

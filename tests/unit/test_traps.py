@@ -181,7 +181,7 @@ def test_a_deployment_that_resets_the_counts_is_undone():
     """Terraform, CDK and UpdateEndpoint set the count of the configuration, whatever the load."""
     state, _ = notice_foreign_change(steady(8), seen(None, 1), NOW_S, deployed=True)
     assert state.manual.cause == RESTORED
-    decision = decide(target(), seen(totals([40] * 90, 1), 1), state, NOW_S)
+    decision = decide(target(), seen(totals([1] * 90, 1), 1), state, NOW_S)
     assert decision.desired == 8
     # The instances were reset too: they come back first.
     reset = settled_on("a", 8, 4)

@@ -89,6 +89,14 @@ def is_missing_copies(wish: Wish) -> bool:
     )
 
 
+def is_coming(wish: Wish) -> bool:
+    """True while SageMaker works on the component, or what was asked of it has not come yet."""
+    component = wish.component
+    if component is None or not component.is_stable:
+        return component is not None
+    return wish.decision.state.ask is not None and component.current_copies != component.desired_copies
+
+
 def is_busy(wish: Wish, held: dict[TargetId, Held]) -> bool:
     component = wish.component
     assert component is not None

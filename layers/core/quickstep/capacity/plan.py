@@ -19,6 +19,7 @@ from quickstep.capacity.asks import (
     asked_again,
     copy_ask,
     is_busy,
+    is_coming,
     is_missing_copies,
     refused_for_want_of_room,
     wished_outs,
@@ -194,7 +195,7 @@ def _fixed(view: EndpointView, variant: Variant, wishes: Sequence[Wish], held: d
         return remove
     if instances_move:
         return _wait_for_instances(view, variant, memory) if short_of or memory.ask is not None else None
-    return None if outs else _release(view, variant, memory, wishes, held)
+    return _release(view, variant, memory, wishes, held)
 
 
 def _place_now(
@@ -251,12 +252,13 @@ def _add_instances(
 
 
 def _restore(view: EndpointView, variant: Variant, memory: VariantState, wishes: Sequence[Wish]) -> _Move | None:
-    """Give back an instance whose removal hit running copies."""
+    """Give back an instance whose removal hit running copies, unless they have found room elsewhere meanwhile."""
     if not memory.left_to_human or memory.watch_restore is None or (memory.watch_until_s or 0.0) <= view.now_s:
         return None
     if waits.is_waited_out(memory.backoff, view.now_s) or any(is_hands_off(w) for w in wishes):
         return None
-    if variant.desired_instances >= memory.watch_restore:
+    missing = any(c.is_stable and c.current_copies < c.desired_copies for c in view.on(variant))
+    if not missing or variant.desired_instances >= memory.watch_restore:
         return None
     return _ask_instances(NextWord.ADD_INSTANCES, variant, memory.watch_restore, ": removing one hit running copies")
 
@@ -319,6 +321,9 @@ def _ask_instances(
 
 def _wait_for_instances(view: EndpointView, variant: Variant, memory: VariantState) -> _Move:
     why = f"{variant.name}: {variant.current_instances} of {variant.desired_instances} instances serve"
+    if any(is_coming(w) for w in view.wishes_on(variant)):
+        # The moment at which a copy arrives must not get lost: the metric is per copy.
+        return _Move(NextWord.WAIT_FOR_INSTANCES, why, next_grid_s(view.now_s))
     return _Move(NextWord.WAIT_FOR_INSTANCES, why, waits.instance_wait_s(memory, view.now_s))
 
 

@@ -39,24 +39,21 @@ class Note:
 def backed_off(before: Backoff | None, reason: Reason, now_s: float, *, possible: int | None = None) -> Backoff:
     """The next, longer back-off after one more refusal: 60 s doubling to 15 min."""
     attempts = before.attempts + 1 if before is not None else 1
-    wait_s = min(BACKOFF_MAX_S, BACKOFF_FIRST_S * 2.0 ** min(attempts - 1, 10))
-    return Backoff(str(reason), now_s + wait_s, attempts, possible)
+    return Backoff(str(reason), now_s + _wait_s(attempts), attempts, possible)
 
 
 def follow_copies(state: TargetState, observation: Observation, now_s: float) -> tuple[TargetState, tuple[Note, ...]]:
     """Follow a component's (or a variant target's) ask; return the state after it and what there is to tell."""
     ask, backoff = state.ask, state.backoff
     if ask is None:
-        if backoff is not None and backoff.until_s <= now_s and observation.current >= observation.desired:
-            # What was refused is not missing any more: the next refusal begins anew.
-            state = replace(state, backoff=None)
-        return state, ()
+        forgotten = _is_long_ago(backoff, now_s) and observation.current >= observation.desired
+        return (replace(state, backoff=None) if forgotten else state), ()
     age_s, unit = now_s - ask.at_s, ask.what
     if _reached(ask, observation.current):
         if ask.wanted > ask.before and age_s >= SHORTEST_STARTUP_S:
             state = replace(state, startup_s=startup.learned(state.startup_s, age_s))
         note = Note("reached", f"{observation.current} serve, {age_s:.0f} s after they were asked for")
-        return replace(state, ask=None, backoff=None), (note,)
+        return replace(state, ask=None, backoff=_after_success(backoff, ask, now_s)), (note,)
     settled = age_s > SILENT_GRACE_S and _is_quiet(observation)
     if settled and observation.desired not in (ask.wanted, ask.before):
         detail = f"asked {ask.wanted} {unit}, somebody else asked {observation.desired}"
@@ -91,7 +88,7 @@ def notice_foreign_change(
         carried = True
     if carried and state.manual is not None and observation.endpoint.status is not EndpointStatus.IN_SERVICE:
         return replace(state, manual=replace(state.manual, at_s=now_s)), ()
-    if state.queued or state.ask is not None or not _is_quiet(observation):
+    if state.queued or state.ask is not None or not _may_compare(observation):
         return state, ()
     if carried and state.manual is not None and asked < state.manual.after:
         wish = state.manual.after
@@ -100,10 +97,23 @@ def notice_foreign_change(
         return state, (Note("restored", detail, reason=Reason.DEPLOYMENT_IN_PROGRESS),)
     if asked == expected or (state.manual is not None and asked == state.manual.after):
         return state, ()
-    manual = Change(now_s, expected, asked, "a change outside Quickstep")
     detail = f"somebody changed {expected} to {asked}: kept as a floor for a while"
+    manual = Change(now_s, expected, asked, "a change outside Quickstep")
+    if state.manual is not None and state.manual.at_s > (state.last_look_s or 0.0):
+        # A wish that was made to us since the last look is newer than the change that is only noticed now.
+        manual = state.manual
     state = replace(state, manual=manual, wish=asked, wish_at_s=now_s)
     return state, (Note("foreign change", detail, reason=Reason.FOREIGN_ACTOR),)
+
+
+def _may_compare(observation: Observation) -> bool:
+    """Is what was asked for a statement of somebody's, and not a moment of a deployment?
+
+    A copy count can be told at once, also while the component works on it; an instance count only when all is quiet.
+    """
+    if observation.component is not None:
+        return observation.endpoint.status in (EndpointStatus.IN_SERVICE, EndpointStatus.UPDATING)
+    return _is_quiet(observation)
 
 
 def follow_instances(
@@ -114,18 +124,24 @@ def follow_instances(
     `dipped` is True if some component on the variant has fewer copies than it should while nothing is being changed.
     """
     notes: list[Note] = []
-    if memory.ask is not None:
-        memory, notes = _follow_instance_ask(memory, memory.ask, variant, endpoint, now_s)
-    if memory.watch_until_s is not None:
-        if dipped and memory.watch_restore is not None and not memory.left_to_human:
-            what = f"removing an instance of {variant.name} hit running copies"
-            detail = (
-                f"{what}: {memory.watch_restore} instances are restored, and scale-in is left to a person from now on"
-            )
-            memory = replace(memory, left_to_human=True)
-            notes.append(Note("restore", detail, failed=True, reason=Reason.BLIND_INSTANCE_SCALE_IN))
-        elif now_s >= memory.watch_until_s:
-            memory = replace(memory, watch_until_s=None, watch_restore=None)
+    ask = memory.ask
+    if dipped and ask is not None and ask.wanted < ask.before:
+        # The victim is gone long before the endpoint is InService again; by then its copies may be back elsewhere.
+        memory = replace(memory, watch_until_s=now_s + WATCH_S, watch_restore=ask.before)
+    if dipped and memory.watch_until_s is not None and not memory.left_to_human:
+        detail = (
+            f"removing an instance of {variant.name} hit running copies: instances are restored as far as copies stay "
+            "missing, and scale-in is left to a person from now on"
+        )
+        memory = replace(memory, left_to_human=True)
+        notes.append(Note("restore", detail, failed=True, reason=Reason.BLIND_INSTANCE_SCALE_IN))
+    if ask is None and _is_long_ago(memory.backoff, now_s):
+        memory = replace(memory, backoff=None)
+    if ask is not None:
+        memory, told = _follow_instance_ask(memory, ask, variant, endpoint, now_s)
+        notes.extend(told)
+    if memory.watch_until_s is not None and now_s >= memory.watch_until_s:
+        memory = replace(memory, watch_until_s=None, watch_restore=None)
     return memory, tuple(notes)
 
 
@@ -150,7 +166,7 @@ def _follow_instance_ask(
             memory = replace(memory, watch_until_s=now_s + WATCH_S, watch_restore=ask.before)
         elif age_s >= SHORTEST_STARTUP_S:
             memory = replace(memory, startup_s=startup.learned(memory.startup_s, age_s))
-        memory = replace(memory, ask=None, empty_since_s=None, backoff=None)
+        memory = replace(memory, ask=None, empty_since_s=None, backoff=_after_success(memory.backoff, ask, now_s))
         return memory, [Note("instances", f"{got} instances serve, {age_s:.0f} s after the ask")]
     given_up = in_service and age_s > SILENT_GRACE_S
     if not given_up and now_s < ask.deadline_s:
@@ -175,6 +191,22 @@ def _given_up(
     queued = state.wish is not None and state.wish != observation.desired
     note = Note("given up", detail, failed=True, reason=reason)
     return replace(state, ask=None, backoff=backoff, queued=queued), (note,)
+
+
+def _wait_s(attempts: int) -> float:
+    return min(BACKOFF_MAX_S, BACKOFF_FIRST_S * 2.0 ** min(attempts - 1, 10))
+
+
+def _after_success(backoff: Backoff | None, ask: Ask, now_s: float) -> Backoff | None:
+    """What is left of a refusal when an ask was fulfilled: a smaller ask proves nothing about the rest of the wish."""
+    if backoff is None or backoff.largest_possible is None or ask.wanted != backoff.largest_possible:
+        return None
+    return replace(backoff, until_s=now_s + _wait_s(backoff.attempts))
+
+
+def _is_long_ago(backoff: Backoff | None, now_s: float) -> bool:
+    """True if nothing was refused for so long that the next refusal begins anew."""
+    return backoff is not None and now_s >= backoff.until_s + BACKOFF_MAX_S
 
 
 def _reached(ask: Ask, count: int) -> bool:

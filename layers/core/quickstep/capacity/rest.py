@@ -10,6 +10,7 @@ import math
 from collections.abc import Mapping
 
 from quickstep.capacity import waits
+from quickstep.capacity.asks import is_coming
 from quickstep.capacity.view import EndpointView, is_hands_off
 from quickstep.capacity.waits import TICK_S, next_grid_s
 from quickstep.model.loop import NextWord
@@ -35,7 +36,7 @@ def rest(view: EndpointView, held: Mapping[TargetId, Held], empty: tuple[str, ..
     def wait(wait_s: int, why: str) -> EndpointPlan:
         return EndpointPlan(NextWord.WAIT, wait_s, why, held=held, empty_variants=empty)
 
-    coming = sorted(w.component.name for w in view.wishes if w.component is not None and _is_coming(w))
+    coming = sorted(w.component.name for w in view.wishes if w.component is not None and is_coming(w))
     if coming:
         return wait(tick_s, f"{', '.join(coming)}: copies are on their way")
     if not view.in_service:
@@ -54,13 +55,6 @@ def rest(view: EndpointView, held: Mapping[TargetId, Held], empty: tuple[str, ..
         next_look_at_s=min(first_s, now_s + AUDIT_S),
         empty_variants=empty,
     )
-
-
-def _is_coming(wish: Wish) -> bool:
-    component = wish.component
-    if component is None or not component.is_stable:
-        return component is not None
-    return wish.decision.state.ask is not None and component.current_copies != component.desired_copies
 
 
 def _is_blocked(wish: Wish, held: Mapping[TargetId, Held]) -> bool:

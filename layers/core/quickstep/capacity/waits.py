@@ -71,4 +71,4 @@ def allowed(
 def held_by(backoff: Backoff, now_s: float, detail: str) -> Held:
     """Why a refusal holds. A reason that this version does not know (a newer one wrote it) says "not now"."""
     reason = Reason(backoff.reason) if backoff.reason in set(Reason) else Reason.NOT_SCALABLE_NOW
-    return Held(reason, f"{detail}; next try in {backoff.until_s - now_s:.0f} s")
+    return Held(reason, f"{backoff.reason}: {detail}; next try in {backoff.until_s - now_s:.0f} s")

@@ -197,7 +197,7 @@ def _plain(value: Any) -> Any:
         return {k: _plain(v) for k, v in sorted(value.items())}
     if isinstance(value, float) and value == float("inf"):
         return "inf"
-    return asdict(value) if hasattr(value, "__dataclass_fields__") else value
+    return _plain(asdict(value)) if hasattr(value, "__dataclass_fields__") else value
 
 
 def _floats(values: Any) -> tuple[float, ...]:
@@ -209,7 +209,7 @@ _BUILDERS = {
     "step_memory": lambda rows: {k: StepMemory(**v) for k, v in rows.items()},
     "last_scale_out": lambda row: Change(**row),
     "last_scale_in": lambda row: Change(**row),
-    "manual": lambda row: Change(**row),
+    "manual": lambda row: Change(**{**row, "hold_s": None if row.get("hold_s") is None else float(row["hold_s"])}),
     "ask": lambda row: Ask(**row),
     "backoff": lambda row: Backoff(**row),
     "paused_until_s": float,

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from quickstep.model.observation import Alarm, Datapoint, Series
 from quickstep.model.targets import Statistic
+from quickstep.policy.demand import HUGE
 
 METRIC_DELAY_S = 120.0
 """How late a datapoint may be published and still be among an alarm's latest; what is older is no data."""
@@ -63,7 +64,8 @@ def number(value: float) -> str:
 
 def _read(point: Datapoint, statistic: str) -> float | None:
     value = point.maximum if statistic == "Maximum" else point.average
-    return value if value is not None and math.isfinite(value) and value >= 0 else None
+    # A count above HUGE is a mistake of the metric's: unknown, as it is for demand. NaN compares False.
+    return value if value is not None and 0 <= value <= HUGE else None
 
 
 def _fold(values: Sequence[float], statistic: str) -> float:

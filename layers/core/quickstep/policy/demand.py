@@ -165,11 +165,18 @@ def remember_serving(state: TargetState, observation: Observation, now_s: float)
         return ring
     # Clocks of two Lambdas may differ a little; the ring stays in order.
     now_s = max(now_s, ring[-1].at_s)
-    unknown_s = ring[-1].at_s if state.last_look_s is None else max(state.last_look_s, ring[-1].at_s)
+    unknown_s = max(ring[-1].at_s, _last_seen_s(state, now_s))
     unknown = (ServingChange(unknown_s, None),) if unknown_s < now_s else ()
     ring = (*ring, *unknown, ServingChange(now_s, observation.current))
     first_kept = next((i for i in range(len(ring) - 1, -1, -1) if ring[i].at_s <= now_s - RING_S), 0)
     return ring[first_kept:][-RING_MAX:]
+
+
+def _last_seen_s(state: TargetState, now_s: float) -> float:
+    """When the newest count of the ring was last seen: at the last look, or when something was decided or asked."""
+    changes = (state.last_scale_out, state.last_scale_in, state.ask)
+    seen_s = (state.last_look_s, state.wish_at_s, *(c.at_s for c in changes if c is not None))
+    return max((at_s for at_s in seen_s if at_s is not None and at_s <= now_s), default=0.0)
 
 
 _NO_SERIES = Series(10.0)

@@ -1,22 +1,26 @@
 """Pending: what is on its way counts as there; and right after a change of copies nothing is removed.
 
-The baseline already contains what was asked, so a load that the coming copies will carry asks for nothing more. After
-the count changed, queues inside the containers stay where they are: for three complete datapoints the metric says little
+The baseline already contains what was asked, so a load that the coming copies will carry asks for nothing more: not even
+a step policy whose cooldown is shorter than a boot, and that sees the few copies that serve still overloaded. After the
+count changed, queues inside the containers stay where they are: for three complete datapoints the metric says little
 about the new count, and scale-in waits.
 """
 
 from __future__ import annotations
 
 from quickstep.model.decision import Step
+from quickstep.policy.demand import copies_for
 from quickstep.policy.facts import Facts
 from quickstep.reasons import Reason
 
 STAGE = "pending"
 SETTLE_S = 40.0
+FRESH_S = 80.0
+"""A newest complete datapoint that began longer ago says too little about now to hold a policy back."""
 
 
 def apply(facts: Facts, recommended: int) -> Step:
-    """Say what is still coming; hold a scale-in right after the number of serving copies has changed."""
+    """Count what is still coming; hold a scale-in right after the number of serving copies has changed."""
     coming = facts.baseline - facts.observation.current
     unit = facts.target.target_id.unit
     if recommended < facts.baseline and facts.demand.settling:
@@ -29,5 +33,18 @@ def apply(facts: Facts, recommended: int) -> Step:
         )
     if coming > 0:
         detail = f"{coming} {unit} asked earlier are counted"
-        return Step(STAGE, recommended, Reason.PENDING_CAPACITY, detail, {"coming": coming})
+        enough = max(facts.baseline, _needed(facts, recommended))
+        if recommended > enough:
+            detail += f": {enough} will carry the load, {recommended} were recommended"
+        return Step(STAGE, min(recommended, enough), Reason.PENDING_CAPACITY, detail, {"coming": coming})
     return Step(STAGE, recommended, Reason.UNCHANGED)
+
+
+def _needed(facts: Facts, recommended: int) -> int:
+    """What the load needs by its newest datapoints; what is recommended if that is not known, or not of now."""
+    demand, policy = facts.demand, facts.demand_policy
+    if policy is None or demand.total is None or demand.newest is None:
+        return recommended
+    if not demand.times_s or facts.now_s - demand.times_s[-1] > FRESH_S:
+        return recommended
+    return copies_for(max(demand.total, demand.newest), policy.target_per_copy)

@@ -112,17 +112,13 @@ class Actor:
         memory: EndpointState,
     ) -> tuple[EndpointState, dict[TargetId, TargetState]]:
         variant = memory.variant(ask.variant)
-        concerned = (
-            [ask.target_id]
-            if ask.target_id
-            else [t for t, w in by_id.items() if w.decision.desired != w.decision.current]
-        )
+        # Instances belong to everything that lives on them: one foreign scaler on the endpoint is enough to keep off.
+        concerned = [ask.target_id] if ask.target_id else sorted(by_id)
         for target_id in concerned:
             if foreign := self._foreign(target_id):
                 self._refused[target_id] = Held(Reason.FOREIGN_ACTOR, foreign)
                 backoff = Backoff(str(Reason.FOREIGN_ACTOR), self._now_s + FOREIGN_RETRY_S, 1)
-                if target_id == ask.target_id:
-                    return memory.with_variant(ask.variant, replace(variant, backoff=backoff)), states
+                return memory.with_variant(ask.variant, replace(variant, backoff=backoff)), states
         activity_id = history.activity_id(self._now_s, 0)
         deadline_s = self._now_s + startup.instance_deadline_s(variant.startup_s)
         intent = Ask("instances", self._now_s, ask.before, ask.wanted, deadline_s, activity_id)

@@ -43,7 +43,7 @@ def decision_record(
                 "recommended": s.recommended,
                 "reason": str(s.reason),
                 "detail": s.detail,
-                "inputs": {k: v for k, v in sorted(s.inputs.items())},
+                "inputs": dict(sorted(s.inputs.items())),
             }
             for s in decision.steps
         ],
@@ -160,7 +160,7 @@ def close_activities(
     if state.ask is None or not state.ask.activity_id:
         return
     for note in notes:
-        if note.what in ("reached", "deadline"):
+        if note.what == "reached" or note.failed:
             status = ActivityStatus.FAILED if note.failed else ActivityStatus.SUCCESSFUL
             finish(registry, target_id, state.ask.activity_id, status, now_s, note.detail)
 

@@ -101,7 +101,15 @@ def _look(
         )
         for tid in sorted(seen.observations)
     )
-    view = EndpointView(seen.endpoint, endpoint_state, seen.components, wishes, now_s, seen.alarms)
+    view = EndpointView(
+        seen.endpoint,
+        endpoint_state,
+        seen.components,
+        wishes,
+        now_s,
+        seen.alarms,
+        components_known=not any(text.startswith("components of ") for text in seen.unread),
+    )
     plan = plan_endpoint(view)
     endpoint_state = mark_empty(endpoint_state, plan.empty_variants, now_s)
 

@@ -97,8 +97,12 @@ def _where(parsed: ParsedEvent, registry: Registry, settings: Settings) -> tuple
     if isinstance(parsed, AlarmStateChange | AlarmDeleted):
         found = registry.find_by_alarm(parsed.alarm_name)
         if found is None:
-            ensure_default_target(registry, settings)
-            found = registry.find_by_alarm(parsed.alarm_name)
+            # An alarm of this stack's prefix that is bound to no target (a user's own, a composite one) speaks for the
+            # stack's default target.
+            default = ensure_default_target(registry, settings)
+            found = registry.find_by_alarm(parsed.alarm_name) or (
+                (default.endpoint, default.target_id) if default is not None else None
+            )
         if found is None:
             raise InvalidEvent(
                 Reason.EVENT_UNKNOWN_TARGET,
