@@ -53,7 +53,9 @@ class VirtualClock:
         heapq.heappush(self._heap, entry)
         return entry
 
-    def after(self, delay_s: float, action: Callable[[], None], *, rank: int = RANK_DELIVERY, label: str = "") -> Scheduled:
+    def after(
+        self, delay_s: float, action: Callable[[], None], *, rank: int = RANK_DELIVERY, label: str = ""
+    ) -> Scheduled:
         """Run `action` in `delay_s` seconds."""
         return self.at(self._now_s + delay_s, action, rank=rank, label=label)
 

@@ -48,7 +48,7 @@ def render_event(path: Path | str, values: dict[str, str]) -> Any:
         raise EventFileError(f"there is no event file {path}; the events directory holds examples") from None
     except (OSError, UnicodeDecodeError) as error:
         raise EventFileError(f"cannot read event file {path}: {error}") from error
-    unknown = sorted({name for name in _PLACEHOLDER.findall(text)} - values.keys())
+    unknown = sorted(set(_PLACEHOLDER.findall(text)) - values.keys())
     if unknown:
         known = ", ".join("${" + name + "}" for name in sorted(values))
         raise EventFileError(f"{path}: unknown placeholder {unknown[0]}; known are {known}")

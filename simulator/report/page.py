@@ -12,7 +12,6 @@ from html import escape
 from pathlib import Path, PurePath
 
 from quickstep import __version__
-
 from simulator.report.decisions import decision_rows
 from simulator.report.embed import fill_page, json_for_script, keep_units_together
 from simulator.report.headline import Tile, headline, key_tiles, more_tiles, standfirst

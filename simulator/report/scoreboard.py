@@ -8,7 +8,6 @@ from html import escape
 from pathlib import Path
 
 from quickstep import __version__
-
 from simulator.report import words
 from simulator.report.embed import fill_page, json_for_script, keep_units_together
 from simulator.report.result import known_number, ratio, text

@@ -11,11 +11,11 @@ import pytest
 import yaml
 from cfnlint.api import lint
 from cfnlint.config import ManualArgs
+from statelint.linter import Linter
+
 from quickstep import errors
 from quickstep.model.loop import NextWord
 from quickstep.usecases.loop import MAX_TICKS
-from statelint.linter import Linter
-
 from simulator.aws.asl import FAILED, SUCCEEDED
 from simulator.aws.asl_definition import parse_machine
 from simulator.aws.asl_graph import targets

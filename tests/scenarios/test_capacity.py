@@ -106,7 +106,12 @@ def test_a_lost_answer_of_a_write_is_found_out_by_the_next_look():
 
     with on_stage(RISE, endpoint={"initial_instances": 8}) as stage:
         fault = CallFault(
-            "UpdateInferenceComponentRuntimeConfig", code="InternalFailure", message="lost", status=500, applied=True, remaining=1
+            "UpdateInferenceComponentRuntimeConfig",
+            code="InternalFailure",
+            message="lost",
+            status=500,
+            applied=True,
+            remaining=1,
         )
         stage.account.sagemaker.faults.calls.append(fault)
         stage.run_until(900)

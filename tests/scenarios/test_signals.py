@@ -25,7 +25,11 @@ def wished(stage, since_s: float) -> int:
 def test_load_doubles_while_the_alarm_stays_in_alarm_and_a_second_raise_follows_within_20_s():
     with on_stage("3x30 22x18 44x30", component={"max_copies": 12}) as stage:
         stage.run_until(1000)
-        high = [t for t in stage.account.alarm_transitions() if t.alarm_name.endswith("--high") and t.at_s > stage.traffic.start_s + 300]
+        high = [
+            t
+            for t in stage.account.alarm_transitions()
+            if t.alarm_name.endswith("--high") and t.at_s > stage.traffic.start_s + 300
+        ]
         assert [t.after for t in high if t.at_s < stage.traffic.start_s + 600][:1] == ["ALARM"]
         # The first datapoint at 44 begins at 480 s, ends at 490 s and is visible 10 s later.
         visible_s = 500
@@ -38,7 +42,9 @@ def test_a_lost_alarm_event_is_healed_within_60_s():
     with on_stage(RISE) as stage:
         stage.account.deliverer.tamper = lambda d: () if alarm_deliveries(d) else (d,)
         stage.run_until(900)
-        alarm = next(t for t in stage.account.alarm_transitions() if t.alarm_name.endswith("--high") and t.after == "ALARM")
+        alarm = next(
+            t for t in stage.account.alarm_transitions() if t.alarm_name.endswith("--high") and t.after == "ALARM"
+        )
         first = writes(stage)[0]
         assert first[0] <= alarm.at_s - stage.traffic.start_s + 62
         assert wished(stage, 300) >= 5
@@ -63,7 +69,9 @@ def test_doubled_and_late_events_change_nothing(tamper):
             stage.account.deliverer.tamper = change
             stage.run_until(900)
             assert errors(stage) == []
-            return supply(stage, 900).desired_copies, sorted({n for _, what, n, _ in writes(stage) if what == "instances"})
+            return supply(stage, 900).desired_copies, sorted(
+                {n for _, what, n, _ in writes(stage) if what == "instances"}
+            )
 
     assert outcome(tamper)[0] == outcome(None)[0]
 
@@ -120,9 +128,13 @@ def test_a_malformed_event_ends_in_the_dead_letter_queue_once_and_says_why(event
 def test_a_foreign_account_s_event_is_refused_and_nothing_is_looked_at():
     with on_stage("3x30") as stage:
         stage.run_until(60)
-        template = next(e for e in stage.account.eventbridge.events if e["detail-type"] == "CloudWatch Alarm State Change")
+        template = next(
+            e for e in stage.account.eventbridge.events if e["detail-type"] == "CloudWatch Alarm State Change"
+        )
         before = len(decisions(stage))
-        stage.account.lambdas.invoke_async(stage.account.stack["OnAlarmFunction"].name, {**template, "account": "999999999999"})
+        stage.account.lambdas.invoke_async(
+            stage.account.stack["OnAlarmFunction"].name, {**template, "account": "999999999999"}
+        )
         stage.run_until(100)
         assert "999999999999" in refused(stage)[0]
         assert len(decisions(stage)) == before
@@ -144,7 +156,9 @@ def test_a_wish_for_an_unknown_component_is_refused_by_name():
 def test_a_manual_wish_is_obeyed_and_held():
     with on_stage("3x120", endpoint={"initial_instances": 4}) as stage:
         stage.run_until(400)
-        detail = json.dumps({"resourceId": "inference-component/chat", "capacity": 3, "reason": "launch", "holdSeconds": 300})
+        detail = json.dumps(
+            {"resourceId": "inference-component/chat", "capacity": 3, "reason": "launch", "holdSeconds": 300}
+        )
         entry = {"Source": "quickstep", "DetailType": "Quickstep Manual Wish", "Detail": detail}
         stage.account.eventbridge.call("PutEvents", {"Entries": [entry]})
         stage.run_until(430)
