@@ -1,49 +1,50 @@
-# Quickstep. `make help` lists the targets.
-SHELL := /bin/bash
+# Quickstep. `make` alone lists the targets. Needs Python 3.11 or newer with pip; the rest is installed into .venv.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-ARCH ?= arm64
-STACK ?= quickstep
-REGION ?= eu-west-1
-ACCOUNT ?= 111122223333
-OUT ?= out
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint build oracle events lock clean
+.PHONY: help demo test lint docs build oracle events lock clean
 
-help: ## What can be made.
-	@grep -hE '^[a-z][a-z0-9-]*:.*## ' $(MAKEFILE_LIST) | sort | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+help: ## List what can be made.
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-$(VENV)/.ready: pyproject.toml requirements-dev.lock
-	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Quickstep needs Python 3.11 or newer, this is %d.%d; set PYTHON=python3.12 or similar" % sys.version_info[:2])'
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@echo "Installing the pinned development environment into $(VENV) (once) ..."
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.lock
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
-	@touch $@
+demo: $(VENV)/.ready ## Scale a simulated endpoint under a day of traffic; needs no AWS account. Leaves out/report.html and out/result.json.
+	@$(BIN)/quickstep simulate --scenario examples/scenarios/demo.yaml --json out/result.json --html out/report.html
 
-demo: $(VENV)/.ready ## The main job on generated traffic, on the emulated account; leaves out/report.html and out/result.json.
-	@$(BIN)/quickstep simulate --trace generated:demo --scenario examples/scenarios/demo.yaml --json $(OUT)/result.json --html $(OUT)/report.html
-
-test: lint ## Everything but the long tail, offline.
+test: lint ## Lint, then run all tests but the long tail; offline once .venv is there.
 	@$(BIN)/python -m pytest -n 2
 
-lint: $(VENV)/.ready ## Style, purity of the decision, and import order.
-	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
+lint: $(VENV)/.ready ## Check style, import order and the purity of the decision.
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check --quiet .
 
-build: ## sam validate and sam build for ARCH=arm64|x86_64 (needs python3.13 on PATH; no Docker).
-	@tools/build.sh $(ARCH)
+docs: $(VENV)/.ready ## Write the generated part of README.md again, from template.yaml.
+	@$(BIN)/python -m simulator.reference
 
-oracle: ## Compare our emulation with implementations that others wrote (own environments; says what was not run).
+build: ## Run sam validate and sam build, without Docker. ARCH=x86_64 or ARCH=arm64 leaves the other out of the layer.
+	@ARCH="$(ARCH)" PYTHON="$(PYTHON)" tools/build.sh
+
+oracle: $(VENV)/.ready ## Compare our emulation with what others wrote (own environments; says what was not run).
 	@tests/oracle/run.sh
 	@tests/oracle/asl_validator.sh
 
-events: $(VENV)/.ready ## Render events/*.json for sam remote invoke: STACK= REGION= ACCOUNT= ENDPOINT= COMPONENT=.
-	@$(BIN)/python -m simulator.cli.render_events --out $(OUT)/events --stack $(STACK) --region $(REGION) --account $(ACCOUNT) --endpoint "$(ENDPOINT)" --component "$(COMPONENT)"
+events: $(VENV)/.ready ## Render events/ into out/events for sam remote invoke: STACK= REGION= ACCOUNT= ENDPOINT= COMPONENT= or VARIANT=
+	@$(BIN)/python -m simulator.cli.render_events --out out/events --stack "$(or $(STACK),quickstep)" --region "$(REGION)" \
+	  --account "$(ACCOUNT)" --endpoint "$(ENDPOINT)" --component "$(COMPONENT)" --variant "$(VARIANT)"
 
-lock: ## Resolve requirements-dev.lock again, for Python 3.11 and newer.
-	@tools/lock.sh
+lock: ## Resolve both lock files again; UPGRADE=1 takes the newest versions that are allowed.
+	@PYTHON="$(PYTHON)" tools/lock.sh
 
-clean: ## Remove what was made, but not the environment.
-	@rm -rf $(OUT) .aws-sam build dist .pytest_cache .ruff_cache
+clean: ## Remove everything that was made but the environments.
+	@rm -rf out .aws-sam build dist .pytest_cache .ruff_cache .hypothesis
+
+$(VENV)/.ready: pyproject.toml requirements-dev.lock
+	@command -v $(PYTHON) >/dev/null || { echo "There is no $(PYTHON) here. Quickstep needs Python 3.11 or newer: make PYTHON=/path/to/python3.12 ..." >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Quickstep needs Python 3.11 or newer, and $(PYTHON) is $$($(PYTHON) --version 2>&1). Name another one: make PYTHON=python3.12 ..." >&2; exit 1; }
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
+	@echo "Installing the pinned environment into $(VENV): about a minute, once."
+	@$(PIP) install --requirement requirements-dev.lock
+	@$(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@

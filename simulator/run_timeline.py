@@ -185,8 +185,7 @@ def _events(account: EmulatedAccount, start_s: float) -> list[dict[str, Any]]:
             found.append(
                 {
                     "t": round(call.at_s - start_s, 3),
-                    "what": _asked(call.operation, call.params) + ("" if call.outcome == "ok" else ": refused"),
-                    "detail": call.outcome,
+                    **_asked(call.operation, call.params, call.outcome),
                 }
             )
     for line in account.logs:
@@ -203,11 +202,14 @@ def _events(account: EmulatedAccount, start_s: float) -> list[dict[str, Any]]:
     return sorted(found, key=lambda e: (e["t"], e["what"], e["detail"]))
 
 
-def _asked(operation: str, params: dict[str, Any]) -> str:
+def _asked(operation: str, params: dict[str, Any], outcome: str) -> dict[str, str]:
     if operation == "UpdateInferenceComponentRuntimeConfig":
-        return f"asked for {params['DesiredRuntimeConfig']['CopyCount']} copies"
-    wanted = params["DesiredWeightsAndCapacities"][0]
-    return f"asked for {wanted.get('DesiredInstanceCount')} instances"
+        unit, count = "copies", params["DesiredRuntimeConfig"]["CopyCount"]
+    else:
+        unit, count = "instances", params["DesiredWeightsAndCapacities"][0].get("DesiredInstanceCount")
+    if outcome != "ok":
+        return {"what": f"{unit} refused", "detail": f"asked for {count} {unit}: {outcome}"}
+    return {"what": f"{unit} asked", "detail": f"asked for {count} {unit}"}
 
 
 def _activities(account: EmulatedAccount, start_s: float) -> list[dict[str, Any]]:

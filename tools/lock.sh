@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # Resolve both lock files again: the development environment for every supported Python, and the layer for its one.
+# Pins stay where they still fit; UPGRADE=1 takes the newest versions that pyproject.toml allows.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 resolver=$(mktemp -d)
@@ -11,7 +12,7 @@ resolve() { # source, lock, arguments of uv
   local source=$1 lock=$2
   shift 2
   "$resolver/bin/uv" pip compile --quiet --generate-hashes --no-header --no-annotate --no-emit-index-url \
-    "$@" "$source" --output-file "$lock"
+    ${UPGRADE:+--upgrade} "$@" "$source" --output-file "$lock"
   printf '%s\n%s\n' "# Made by \`make lock\` from $(basename "$source"); do not edit." "$(cat "$lock")" >"$lock"
 }
 

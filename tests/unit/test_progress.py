@@ -304,7 +304,7 @@ def test_a_scale_in_of_instances_that_was_given_up_blocks_no_scale_out_and_waits
 
 def test_a_removed_instance_is_watched_then_forgotten():
     after, _ = moved(memory_of(4, 3, empty_since_s=5.0), 3, 3)
-    assert (after.watch_until_s, after.watch_restore, after.empty_since_s) == (NOW_S + WATCH_S, 4, None)
+    assert (after.watch_until_s, after.watch_restore, after.empty_since_s) == (NOW_S + WATCH_S, 4, 5.0)
     later, notes = moved(after, 3, 3, now_s=NOW_S + WATCH_S)
     assert (later.watch_until_s, later.watch_restore, later.left_to_human, notes) == (None, None, False, ())
 

@@ -19,7 +19,7 @@ SHORTEST_STARTUP_S = 10.0
 """What was there sooner was not started by the ask, so it teaches nothing about start-up times."""
 BACKOFF_FIRST_S = 60.0
 BACKOFF_MAX_S = 900.0
-WATCH_S = 300.0
+WATCH_S = 60.0
 """So long after an instance was removed, copies that go missing are taken to have lived on it."""
 CARRIED = "carried over a deployment"
 """Cause of the floor that keeps a count while the endpoint is being updated."""
@@ -166,7 +166,10 @@ def _follow_instance_ask(
             memory = replace(memory, watch_until_s=now_s + WATCH_S, watch_restore=ask.before)
         elif age_s >= SHORTEST_STARTUP_S:
             memory = replace(memory, startup_s=startup.learned(memory.startup_s, age_s))
-        memory = replace(memory, ask=None, empty_since_s=None, backoff=_after_success(memory.backoff, ask, now_s))
+        # After a removal the others have been empty all along; only an addition begins their time anew.
+        empty_since_s = memory.empty_since_s if ask.wanted < ask.before else None
+        backoff = _after_success(memory.backoff, ask, now_s)
+        memory = replace(memory, ask=None, empty_since_s=empty_since_s, backoff=backoff)
         return memory, [Note("instances", f"{got} instances serve, {age_s:.0f} s after the ask")]
     given_up = in_service and age_s > SILENT_GRACE_S
     if not given_up and now_s < ask.deadline_s:
