@@ -155,16 +155,16 @@ def test_a_wish_for_an_unknown_component_is_refused_by_name():
 
 def test_a_manual_wish_is_obeyed_and_held():
     with on_stage("3x120", endpoint={"initial_instances": 4}) as stage:
-        stage.run_until(400)
+        stage.run_until(100)
         detail = json.dumps(
             {"resourceId": "inference-component/chat", "capacity": 3, "reason": "launch", "holdSeconds": 300}
         )
         entry = {"Source": "quickstep", "DetailType": "Quickstep Manual Wish", "Detail": detail}
         stage.account.eventbridge.call("PutEvents", {"Entries": [entry]})
-        stage.run_until(430)
-        assert supply(stage, 430).desired_copies == 3
-        stage.run_until(690)
-        assert supply(stage, 690).desired_copies == 3
+        stage.run_until(130)
+        assert supply(stage, 130).desired_copies == 3
+        stage.run_until(390)
+        assert supply(stage, 390).desired_copies == 3
         stage.run_until(1200)
         assert supply(stage, 1200).desired_copies < 3
 

@@ -62,7 +62,7 @@ def test_every_window_equals_the_plain_sum_over_its_known_points(points, window,
     # 24 s are kept, less than is pushed: the totals begin anew several times.
     ring = filled(points, keep_s=48.0, delay_s=2.0 * late)
     ring.show(2.0 * len(points))
-    visible = points[: len(points) - late] if late else points
+    visible = points[: max(0, len(points) - late)]
     end = max(0, len(visible) - ago)
     # Only what the ring promises: `keep_s` back from the newest visible point.
     assume(end - window >= len(visible) - 24)
