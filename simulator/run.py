@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from quickstep.settings import Settings
 from simulator.account import EmulatedAccount
 from simulator.aws.sagemaker_behaviour import Behaviour
 from simulator.aws.sagemaker_delays import Delays
@@ -77,6 +78,7 @@ def staged(
         sagemaker_options=sagemaker_options(scenario),
         **options,
     ) as account:
+        check_settings(account)
         resource_id = put_endpoint(account, scenario)
         fleet = CopyFleet(
             scenario.profile,
@@ -107,6 +109,15 @@ def simulate(
     with staged(traffic, scenario, template=template, policy=policy, seed=seed) as stage:
         _run(stage, watch)
         return _result(stage, stage.collect(), policy=policy, seed=seed)
+
+
+def check_settings(account: EmulatedAccount) -> None:
+    """Refuse parameters that the functions would refuse: CloudFormation cannot compare two parameters.
+
+    Raises InvalidSettings, whose message names both and says what to change.
+    """
+    environment = account.lambdas.function(account.stack["OnAlarmFunction"].name).environment
+    Settings.from_environment({"AWS_REGION": account.stack.region, **environment}).default_target()
 
 
 def target_per_copy(scenario: Scenario, traffic: Traffic) -> float:

@@ -160,4 +160,5 @@ def read_scenario(path: str | Path) -> Scenario:
     except ValidationError as error:
         found = error.errors()[0]
         where = ".".join(str(part) for part in found["loc"]) or "scenario"
-        raise ScenarioError(f"{path}: {where}: {found['msg']} (got {found.get('input')!r})") from None
+        got = "" if not found["loc"] else f" (got {found.get('input')!r})"
+        raise ScenarioError(f"{path}: {where}: {found['msg'].removeprefix('Value error, ')}{got}") from None

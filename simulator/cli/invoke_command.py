@@ -15,7 +15,7 @@ from simulator.cli.failures import UsageProblem, project_root, write_json
 from simulator.clock import EPOCH_S
 from simulator.event_files import EventFileError, event_values, render_event
 from simulator.event_seed import seed_account, seed_sleep
-from simulator.run import put_endpoint, sagemaker_options, template_parameters
+from simulator.run import check_settings, put_endpoint, sagemaker_options, template_parameters
 from simulator.scenario import Scenario, ScenarioError, read_scenario
 
 DEFAULT_TARGET = 5.0
@@ -49,6 +49,7 @@ def invoke(
         wanted, policy="StepsAndDemand", target=wanted.component.target_per_copy or DEFAULT_TARGET
     )
     with EmulatedAccount(path, parameters, start_s=EPOCH_S, sagemaker_options=sagemaker_options(wanted)) as account:
+        check_settings(account)
         put_endpoint(account, wanted)
         # Only this invocation acts: what the account itself would trigger is not delivered.
         account.deliverer.tamper = lambda delivery: ()

@@ -6,8 +6,10 @@ import sys
 
 import typer
 
+from quickstep.errors import InvalidSettings
 from simulator.cli import invoke_command, simulate_command
 from simulator.cli.failures import UsageProblem
+from simulator.template_values import TemplateError
 
 app = typer.Typer(
     name="quickstep",
@@ -24,7 +26,7 @@ def main() -> None:
     """Run the command line; unusable input is one clear line on standard error and exit code 2."""
     try:
         app()
-    except UsageProblem as problem:
+    except (UsageProblem, TemplateError, InvalidSettings) as problem:
         print(f"quickstep: {problem}", file=sys.stderr)
         raise SystemExit(2) from None
 

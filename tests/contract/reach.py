@@ -191,7 +191,9 @@ def _service(node: ast.AST) -> str | None:
 
 
 def _is_method_of(node: ast.Call, names: set[str]) -> bool:
-    return isinstance(node.func, ast.Attribute) and isinstance(node.func.value, ast.Name) and node.func.value.id in names
+    return (
+        isinstance(node.func, ast.Attribute) and isinstance(node.func.value, ast.Name) and node.func.value.id in names
+    )
 
 
 def _permits(node: ast.Call, own: set[NextWord], where: str) -> set[NextWord]:
@@ -238,7 +240,9 @@ def _imports(tree: ast.Module, trees: Mapping[str, ast.Module]) -> dict[str, str
 
 def _model(service: str) -> ServiceModel:
     if service not in _MODELS:
-        _MODELS[service] = ServiceModel(Loader(include_default_search_paths=True).load_service_model(service, "service-2"))
+        _MODELS[service] = ServiceModel(
+            Loader(include_default_search_paths=True).load_service_model(service, "service-2")
+        )
     return _MODELS[service]
 
 
