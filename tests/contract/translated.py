@@ -6,10 +6,12 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import yaml
 from cfnlint.api import lint
@@ -67,7 +69,9 @@ def cloudformation(path: Path = TEMPLATE) -> dict[str, Any]:
             machines[name] = yaml.safe_load((path.parent / properties["DefinitionUri"]).read_text(encoding="utf-8"))
             properties["DefinitionUri"] = f"s3://bucket/{name}"
     parameters = {name: one.get("Default", "given") for name, one in template["Parameters"].items()}
-    plain = transform(deepcopy(template), {**parameters, "AWS::Region": "us-east-1"}, _NoManagedPolicies())
+    # The translator asks for a region, whatever it is told.
+    with patch.dict(os.environ, {"AWS_DEFAULT_REGION": "us-east-1"}):
+        plain = transform(deepcopy(template), parameters, _NoManagedPolicies())
     for name, definition in machines.items():
         # A linter reads a definition that is an object, not one that lies in a bucket.
         plain["Resources"][name]["Properties"].pop("DefinitionS3Location")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from quickstep.model.observation import Metrics, Series
+from quickstep.model.observation import Datapoint, Metrics, Series
 from quickstep.model.targets import Guards
 from quickstep.policy.pipeline import decide
 from quickstep.reasons import Reason
@@ -65,3 +65,20 @@ def test_half_at_once_says_when_the_next_half_may_go():
 
 def test_a_step_only_target_has_no_target_per_copy_to_check_against():
     assert stage(decided([4] * 60, 8, goal=target(policies=(STEPS,))), "drain").reason is Reason.UNCHANGED
+
+
+# kind of load, mean latency (None = not known), seconds that the streams of a removed copy may need
+STREAMS = [
+    ([10] * 60, 12.0, 60.0),
+    ([10] * 60, 400.0, 600.0),
+    ([10] * 60, None, 600.0),
+    ([0] * 60, 12.0, 0.0),
+]
+
+
+@pytest.mark.parametrize(("values", "mean_s", "needs_s"), STREAMS)
+def test_streams_of_a_removed_copy_are_given_five_times_the_mean_latency_within_the_budget(values, mean_s, needs_s):
+    latency = None if mean_s is None else Series(60.0, (Datapoint(NOW_S - 120, average=mean_s),))
+    metrics = Metrics(concurrency=totals(values, 4), model_latency_s=latency)
+    decision = decide(target(), seen(None, 4, metrics=metrics), steady(4), NOW_S)
+    assert decision.drain_s == needs_s

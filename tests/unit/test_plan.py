@@ -8,12 +8,14 @@ import pytest
 
 from quickstep.capacity.plan import next_grid_s, part_now_pays, plan_endpoint
 from quickstep.capacity.room import copies_per_instance_of
+from quickstep.capacity.waits import release_hold_s
 from quickstep.model.loop import NextWord
 from quickstep.model.observation import AlarmState, ComponentStatus, EndpointStatus, Variant
 from quickstep.model.plan import InstanceAsk
 from quickstep.model.state import Ask, Backoff, TargetState, VariantState
+from quickstep.model.targets import Guards
 from quickstep.reasons import Reason
-from tests.unit.scenes import NOW_S, instances_wish, settled_on, view_of, wish
+from tests.unit.scenes import NOW_S, component, instances_wish, settled_on, view_of, wish
 
 ADD, PLACE, REMOVE = NextWord.ADD_INSTANCES, NextWord.PLACE_COPIES, NextWord.REMOVE_COPIES
 RELEASE, WAIT_FOR, WAIT, SETTLED = (
@@ -633,3 +635,10 @@ def test_copies_per_instance_are_known_only_if_both_sizes_are():
 def test_the_same_view_gives_the_same_plan():
     view = view_of(wish(settled_on("a", 1), 9), wish(settled_on("b", 1), 3), instances=1)
     assert plan_endpoint(view) == plan_endpoint(view)
+
+
+def test_an_instance_is_not_given_back_while_streams_of_removed_copies_may_still_run():
+    calm = wish(component(1), 1)
+    streaming = replace(calm, decision=replace(calm.decision, drain_s=400.0))
+    assert release_hold_s((streaming, calm)) == 400.0
+    assert release_hold_s((calm,)) == Guards().instance_release_hold_s

@@ -47,8 +47,12 @@ def instance_wait_s(memory: VariantState, now_s: float) -> int:
 
 
 def release_hold_s(wishes: Sequence[Wish]) -> float:
-    """How long an instance must have been empty: the most careful target of the variant decides."""
-    return max((w.target.guards.instance_release_hold_s for w in wishes), default=Guards().instance_release_hold_s)
+    """How long an instance must have been empty: the most careful target of the variant decides.
+
+    No API says when the streams of a removed copy have ended, so at least as long as they may need.
+    """
+    holds = (max(w.target.guards.instance_release_hold_s, w.decision.drain_s) for w in wishes)
+    return max(holds, default=Guards().instance_release_hold_s)
 
 
 def is_waited_out(backoff: Backoff | None, now_s: float) -> bool:

@@ -20,7 +20,7 @@ token and are only ever replaced by the same or a larger one (fencing).
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -87,8 +87,13 @@ class Registry:
         return EndpointRecord(endpoint, loop, endpoint_state, targets, states)
 
     def put_target(self, target: ScalableTarget) -> None:
-        """Register `target`, or replace its registration, with the look-ups by name and alarm."""
+        """Register `target`, or replace its registration, with the look-ups by name and alarm.
+
+        Alarms that it gives up no longer speak for it, and on an endpoint that it has left nothing stays behind.
+        """
         rid = target.target_id.resource_id
+        # What is stale goes first: if we are cut off in between, the next registration still knows what it was.
+        self._delete_stale(target)
         self._put(f"ENDPOINT#{target.endpoint}", f"TARGET#{rid}", target_to_document(target))
         where = _whereabouts(target)
         self._put(f"NAME#{rid}", "TARGET", where)
@@ -107,8 +112,7 @@ class Registry:
         for sk in (f"TARGET#{rid}", f"STATE#{rid}"):
             self._delete(f"ENDPOINT#{target.endpoint}", sk)
         self._delete(f"NAME#{rid}", "TARGET")
-        for alarm in target.alarm_names:
-            self._delete(f"ALARM#{alarm}", "TARGET")
+        self._unbind(target, target.alarm_names)
 
     def find(self, resource_id: str) -> tuple[str, TargetId] | None:
         """Endpoint and id of a registered target, by resource id; None if it is not registered."""
@@ -304,6 +308,25 @@ class Registry:
         self._put("RECONCILE", "DEFAULT", _whereabouts(target))
 
     # --- DynamoDB --------------------------------------------------------------------------------------------------
+
+    def _delete_stale(self, target: ScalableTarget) -> None:
+        """Delete what an earlier registration of `target` has that this one has not."""
+        rid = target.target_id.resource_id
+        where = self.find(rid)
+        item = self._get(f"ENDPOINT#{where[0]}", f"TARGET#{rid}") if where is not None else None
+        if item is None:
+            return
+        before = target_from_document(json.loads(item["doc"]["S"]))
+        self._unbind(before, sorted(set(before.alarm_names) - set(target.alarm_names)))
+        if before.endpoint != target.endpoint:
+            for sk in (f"TARGET#{rid}", f"STATE#{rid}"):
+                self._delete(f"ENDPOINT#{before.endpoint}", sk)
+
+    def _unbind(self, target: ScalableTarget, alarms: Iterable[str]) -> None:
+        """Delete the look-ups of those `alarms` that still speak for `target`, not for one that was bound since."""
+        for alarm in alarms:
+            if self.find_by_alarm(alarm) == (target.endpoint, target.target_id):
+                self._delete(f"ALARM#{alarm}", "TARGET")
 
     def _save(self, lease: Lease, sk: str, document: Mapping[str, Any]) -> None:
         values = {":doc": {"S": _json(document)}, ":token": {"N": str(lease.token)}}

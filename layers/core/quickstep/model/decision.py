@@ -50,6 +50,8 @@ class Decision:
     """Load may still be rising: look again at the next datapoint even if nothing changes now."""
     asked: int | None = None
     """Copies (or instances) that SageMaker was asked for, as Describe shows it; None if the decision did not look."""
+    drain_s: float = 0.0
+    """How long the streams of a removed copy may still need; instances are not given back sooner."""
     demand: float | None = None
     """Requests in flight that were sized for, over all copies; None if not known."""
 

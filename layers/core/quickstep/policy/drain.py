@@ -15,6 +15,8 @@ from quickstep.reasons import Reason
 
 STAGE = "drain"
 NEXT_HALF_S = 60.0
+LONGEST_OVER_MEAN = 5.0
+"""The longest request of a copy is taken to be so many times the mean: output lengths are heavy-tailed."""
 
 
 def apply(facts: Facts, recommended: int) -> Step:
@@ -42,3 +44,16 @@ def apply(facts: Facts, recommended: int) -> Step:
         inputs,
         look_again_at_s=facts.now_s + NEXT_HALF_S,
     )
+
+
+def streams_need_s(facts: Facts) -> float:
+    """How long streams of a copy that is removed now may still run: 0 without traffic, at most the drain budget.
+
+    Five times the newest mean model latency; the whole budget where latency is not known.
+    """
+    budget_s = facts.target.guards.drain_budget_s
+    if facts.demand.kind is DemandKind.NO_TRAFFIC:
+        return 0.0
+    series = facts.observation.metrics.model_latency_s
+    mean_s = next((p.average for p in reversed(series.points) if p.average is not None), None) if series else None
+    return budget_s if mean_s is None else min(budget_s, LONGEST_OVER_MEAN * mean_s)

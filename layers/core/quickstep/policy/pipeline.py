@@ -131,6 +131,7 @@ def _decision(facts: Facts, steps: list[Step]) -> Decision:
         baseline=facts.baseline,
         current=facts.observation.current,
         asked=facts.observation.desired,
+        drain_s=drain.streams_need_s(facts),
         reason=binding_reason(steps, facts.baseline),
         steps=tuple(steps),
         state=replace(state, **memory) if memory else state,
