@@ -9,8 +9,8 @@ it passes as `permit`), and copies are written for some words, instances for oth
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator, Mapping
+from functools import cache
 from pathlib import Path
 
 from botocore import xform_name
@@ -23,8 +23,6 @@ from quickstep.usecases import look
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "layers" / "core"
 FUNCTIONS = ROOT / "functions"
-ENTRY = "app:handler"
-
 COPIES = frozenset({NextWord.PLACE_COPIES, NextWord.REMOVE_COPIES})
 INSTANCES = frozenset({NextWord.ADD_INSTANCES, NextWord.REMOVE_INSTANCES})
 WRITERS = {
@@ -33,6 +31,9 @@ WRITERS = {
     "quickstep.usecases.act:Actor._ask_instances": INSTANCES,
 }
 """Methods that run only if the caller of the look permits one of these words."""
+
+THE_WORD = "frozenset({word})"
+"""How a use case permits the one word that its handler gives it."""
 
 PERMITS = {"FAST_PATH": look.FAST_PATH, "NOTHING": look.NOTHING}
 IAM_PREFIXES = {
@@ -54,71 +55,67 @@ def sources() -> dict[str, str]:
     return found
 
 
-def handler_source(directory: str) -> str:
-    """The source of one function's `app.py`."""
-    return (FUNCTIONS / directory / "app.py").read_text(encoding="utf-8")
+def handlers() -> dict[str, str]:
+    """The source of every function's `app.py`, by the function's directory."""
+    return {path.parent.name: path.read_text(encoding="utf-8") for path in sorted(FUNCTIONS.glob("*/app.py"))}
 
 
 def iam_action(service: str, method: str) -> str:
     """`sagemaker`, `add_tags` -> `sagemaker:AddTags`, by botocore's own model. Raises KeyError for what is no operation."""
-    names = {xform_name(name): name for name in _model(service).operation_names}
-    return f"{IAM_PREFIXES[service]}:{names[method]}"
+    return f"{IAM_PREFIXES[service]}:{_operation_names(service)[method]}"
 
 
-@dataclass(frozen=True)
+@cache
+def _operation_names(service: str) -> dict[str, str]:
+    loader = Loader(include_default_search_paths=True)
+    return {
+        xform_name(name): name for name in ServiceModel(loader.load_service_model(service, "service-2")).operation_names
+    }
+
+
 class Code:
-    """The parsed package together with one handler."""
+    """The parsed package together with every handler; a handler is known by its function's directory."""
 
-    trees: Mapping[str, ast.Module]
-    definitions: Mapping[str, ast.AST] = field(default_factory=dict)
-    """`module:name` or `module:Class.method` -> its definition (for a variable: its value)."""
-    methods: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """Name of a method -> every method of that name."""
-    imports: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    """Module -> local name -> what it stands for."""
-
-    @classmethod
-    def of(cls, package: Mapping[str, str], handler: str) -> Code:
-        """Parse the package's sources and the handler's."""
-        trees = {name: ast.parse(text) for name, text in {**package, "app": handler}.items()}
-        definitions: dict[str, ast.AST] = {}
-        for module, tree in trees.items():
-            definitions |= _definitions(module, tree)
-        methods: dict[str, list[str]] = {}
-        for name in definitions:
+    def __init__(self, package: Mapping[str, str], functions: Mapping[str, str]) -> None:
+        modules = {**package, **{f"functions.{name}": text for name, text in functions.items()}}
+        self.trees = {name: ast.parse(text) for name, text in modules.items()}
+        self.definitions: dict[str, ast.AST] = {}
+        """`module:name` or `module:Class.method` -> its definition (of a variable: its value)."""
+        for module, tree in self.trees.items():
+            self.definitions |= _definitions(module, tree)
+        self._methods: dict[str, list[str]] = {}
+        for name in self.definitions:
             if "." in name.split(":")[1]:
-                methods.setdefault(name.rsplit(".", 1)[1], []).append(name)
-        imports = {module: _imports(tree, trees) for module, tree in trees.items()}
-        return cls(trees, definitions, {name: tuple(found) for name, found in methods.items()}, imports)
+                self._methods.setdefault(name.rsplit(".", 1)[1], []).append(name)
+        self._imports = {module: _imports(tree, self.trees) for module, tree in self.trees.items()}
+        self._mentions: dict[str, frozenset[str]] = {}
+        self._calls: dict[str, frozenset[str]] = {}
+        self._permits: dict[str, frozenset[str]] = {}
 
-    def actions(self) -> frozenset[str]:
-        """IAM actions of every AWS operation that the handler can reach."""
-        permitted = self.permitted()
+    def actions(self, function: str) -> frozenset[str]:
+        """IAM actions of every AWS operation that the function's handler can reach."""
+        permitted = self.permitted(function)
         cut = {name for name, words in WRITERS.items() if not words & permitted}
-        reached = self.reached(cut)
-        bodies = [self.definitions[name] for name in sorted(reached)]
-        # A class is its methods, which are definitions of their own.
-        found = {one for body in bodies if not isinstance(body, ast.ClassDef) for one in operations(body)}
-        return frozenset(iam_action(*one) for one in found)
+        return frozenset(action for name in self.reached(function, cut) for action in self._actions_of(name))
 
-    def permitted(self) -> frozenset[NextWord]:
-        """Words whose writes the handler permits, from what it and the use cases pass as `permit`."""
+    def permitted(self, function: str) -> frozenset[NextWord]:
+        """Words whose writes the function permits, from what its handler and the use cases pass as `permit`."""
         own = {
             NextWord[node.attr]
-            for node in ast.walk(self.trees["app"])
+            for node in ast.walk(self.trees[f"functions.{function}"])
             if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "NextWord"
         }
         words: set[NextWord] = set()
-        for name in self.reached():
-            for node in ast.walk(self.definitions[name]):
-                if isinstance(node, ast.Call):
-                    words |= _permits(node, own, name)
+        for name in self.reached(function):
+            for text in self._permits_of(name):
+                assert text == THE_WORD or text in PERMITS, f"{name} permits {text}, which this test cannot read"
+                words |= own if text == THE_WORD else PERMITS[text]
         return frozenset(words)
 
-    def reached(self, cut: set[str] | frozenset[str] = frozenset()) -> set[str]:
-        """Every definition that the handler can reach without entering one of `cut`."""
+    def reached(self, function: str, cut: Collection[str] = ()) -> set[str]:
+        """Every definition that the function's handler can reach without entering one of `cut`."""
         reached: set[str] = set()
-        waiting = [ENTRY]
+        waiting = [f"functions.{function}:handler"]
         while waiting:
             name = waiting.pop()
             if name not in reached and name not in cut:
@@ -126,7 +123,25 @@ class Code:
                 waiting.extend(self._mentioned(name))
         return reached
 
-    def _mentioned(self, name: str) -> Iterator[str]:
+    def _permits_of(self, name: str) -> frozenset[str]:
+        if name not in self._permits:
+            self._permits[name] = frozenset(_permits(self.definitions[name], name))
+        return self._permits[name]
+
+    def _actions_of(self, name: str) -> frozenset[str]:
+        if name not in self._calls:
+            body = self.definitions[name]
+            # A class is its methods, which are definitions of their own.
+            found = set() if isinstance(body, ast.ClassDef) else operations(body)
+            self._calls[name] = frozenset(iam_action(*one) for one in found)
+        return self._calls[name]
+
+    def _mentioned(self, name: str) -> frozenset[str]:
+        if name not in self._mentions:
+            self._mentions[name] = frozenset(self._mentions_of(name))
+        return self._mentions[name]
+
+    def _mentions_of(self, name: str) -> Iterator[str]:
         module, _, local = name.partition(":")
         definition = self.definitions[name]
         if isinstance(definition, ast.ClassDef):
@@ -135,25 +150,22 @@ class Code:
         owner = local.rsplit(".", 1)[0] if "." in local else None
         for node in ast.walk(definition):
             if isinstance(node, ast.Name):
-                yield from self._resolved(module, node.id)
+                found = self._imports[module].get(node.id, f"{module}:{node.id}")
+                if found in self.definitions:
+                    yield found
             elif isinstance(node, ast.Attribute):
                 yield from self._attribute(module, owner, node)
 
-    def _resolved(self, module: str, name: str) -> Iterator[str]:
-        found = self.imports[module].get(name, f"{module}:{name}")
-        if found in self.definitions:
-            yield found
-
     def _attribute(self, module: str, owner: str | None, node: ast.Attribute) -> Iterator[str]:
         on = node.value.id if isinstance(node.value, ast.Name) else ""
-        known = self.imports[module].get(on)
+        known = self._imports[module].get(on)
         if known in self.trees:
             if f"{known}:{node.attr}" in self.definitions:
                 yield f"{known}:{node.attr}"
         elif on in ("self", "cls") and f"{module}:{owner}.{node.attr}" in self.definitions:
             yield f"{module}:{owner}.{node.attr}"
         else:
-            yield from self.methods.get(node.attr, ())
+            yield from self._methods.get(node.attr, ())
 
 
 def operations(definition: ast.AST) -> set[tuple[str, str]]:
@@ -196,20 +208,15 @@ def _is_method_of(node: ast.Call, names: set[str]) -> bool:
     )
 
 
-def _permits(node: ast.Call, own: set[NextWord], where: str) -> set[NextWord]:
-    """Words that this call passes as `permit`; empty for calls that pass none, or only pass on their own."""
-    given = [keyword.value for keyword in node.keywords if keyword.arg == "permit"]
-    if where.startswith("quickstep.usecases.loop:") and ast.unparse(node.func) == "_look":
-        given.append(node.args[2])
-    words: set[NextWord] = set()
-    for value in given:
-        text = ast.unparse(value)
-        if text == "frozenset({word})":
-            words |= own
-        elif text != "permit":
-            assert text in PERMITS, f"{where} permits {text}, which this test cannot read"
-            words |= PERMITS[text]
-    return words
+def _permits(definition: ast.AST, where: str) -> Iterator[str]:
+    """Expressions that a definition passes as `permit`, but for one that only passes on its own."""
+    for node in ast.walk(definition):
+        if not isinstance(node, ast.Call):
+            continue
+        given = [keyword.value for keyword in node.keywords if keyword.arg == "permit"]
+        if where.startswith("quickstep.usecases.loop:") and isinstance(node.func, ast.Name) and node.func.id == "_look":
+            given.append(node.args[2])
+        yield from (text for text in map(ast.unparse, given) if text != "permit")
 
 
 def _definitions(module: str, tree: ast.Module) -> dict[str, ast.AST]:
@@ -236,14 +243,3 @@ def _imports(tree: ast.Module, trees: Mapping[str, ast.Module]) -> dict[str, str
         elif isinstance(node, ast.Import):
             found |= {alias.asname: alias.name for alias in node.names if alias.asname}
     return found
-
-
-def _model(service: str) -> ServiceModel:
-    if service not in _MODELS:
-        _MODELS[service] = ServiceModel(
-            Loader(include_default_search_paths=True).load_service_model(service, "service-2")
-        )
-    return _MODELS[service]
-
-
-_MODELS: dict[str, ServiceModel] = {}

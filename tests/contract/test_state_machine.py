@@ -132,7 +132,7 @@ def test_every_task_catches_everything_into_record_failure_which_itself_can_only
 def test_every_error_of_ours_that_is_retried_is_a_class_of_ours():
     ours = dict(inspect.getmembers(errors, inspect.isclass))
     named = {name for retrier in TASKS["Decide"]["Retry"] for name in retrier["ErrorEquals"] if "." not in name}
-    assert named == {"Throttled", "LeaseHeld", "LeaseLost"}
+    assert named == {"Throttled", "LeaseHeld", "LeaseLost", "OutcomeUnknown"}
     assert [name for name in sorted(named) if not issubclass(ours[name], errors.QuickstepError)] == []
 
 

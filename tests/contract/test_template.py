@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from quickstep.usecases.look import LEASE_S
-from simulator.template import Resource, Stack
+from simulator.template import Resource, Stack, load_stack
 from tests.contract.translated import MACHINE, ROOT, TEMPLATE, changed, cloudformation, lint_findings, source, stack
 
 QUEUE = "DeadLetterQueue"
@@ -220,8 +220,6 @@ def test_machine_table_queue_and_outputs_are_as_they_must_be_and_no_account_or_r
 
 
 def test_keeping_data_protects_the_table():
-    from simulator.template import load_stack
-
     kept = {answer: load_stack(TEMPLATE, {"EndpointName": "llm", "KeepData": answer}) for answer in ("Yes", "No")}
     protected = {a: s["RegistryTable"].properties["DeletionProtectionEnabled"] for a, s in kept.items()}
     assert protected == {"Yes": True, "No": False}
@@ -250,7 +248,10 @@ CHANGES: tuple[tuple[str, Callable[[Path], list[str]], tuple[str, str], str], ..
     (
         "failures lost",
         function_findings,
-        ("          OnFailure: {Type: SQS, Destination: !GetAtt DeadLetterQueue.Arn}\n", "          OnFailure: {}\n"),
+        (
+            "          OnFailure: {Type: SQS, Destination: !GetAtt DeadLetterQueue.Arn}\n",
+            "          OnFailure: {Type: SQS, Destination: !Sub 'arn:${AWS::Partition}:sqs:${AWS::Region}:1:other'}\n",
+        ),
         "its failures go nowhere",
     ),
     (

@@ -25,7 +25,7 @@ def test_a_quota_refusal_is_followed_by_the_largest_ask_that_fits():
 
 def test_a_silent_shortage_is_found_out_and_asked_smaller_and_later_again():
     shortage = Shortage(TYPE, 0.0, FOREVER_S, 0, Ending.SILENT, give_up_after_s=300.0)
-    with on_stage(RISE) as stage:
+    with on_stage("3x30 35x420") as stage:
         stage.account.sagemaker.faults.shortages.append(shortage)
         stage.run_until(2400)
         asks = [(t, n) for t, what, n, _ in writes(stage) if what == "instances"]
@@ -34,8 +34,8 @@ def test_a_silent_shortage_is_found_out_and_asked_smaller_and_later_again():
         assert asks[1][0] - asks[0][0] >= 300
         assert any("without a reason" in line.text for line in stage.account.logs)
         shortage.end_s = stage.account.clock.now_s
-        stage.run_until(3600)
-        assert supply(stage, 3600).current_copies >= 7, "on recovery the newest wish is asked"
+        stage.run_until(4200)
+        assert supply(stage, 4200).current_copies >= 7, "on recovery the newest wish is asked"
 
 
 def test_a_deployment_freezes_scaling_and_is_not_fought():

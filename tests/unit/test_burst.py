@@ -28,9 +28,10 @@ def test_a_burst_is_sized_on_the_newest_datapoints(values, copies, wanted, burst
 def test_a_burst_is_kept_until_a_minute_after_its_last_breach():
     first = decided([4] * 30 + [40], 1)
     assert (first.state.burst_until_s, first.state.burst_copies) == (NOW_S + 60, 8)
-    assert first.look_again_at_s == NOW_S + 60
+    assert first.look_again_at_s is None, "a timer that every look renews would never let the loop end"
     calm = decided([4] * 60, 8, state=steady(8, burst_until_s=NOW_S + 1, burst_copies=8))
     assert (calm.desired, stage(calm, "burst").reason) == (8, Reason.BURST_HOLD)
+    assert stage(calm, "burst").look_again_at_s == NOW_S + 1
 
 
 def test_a_burst_that_is_over_is_forgotten_and_holds_nothing():

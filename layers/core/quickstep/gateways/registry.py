@@ -6,6 +6,7 @@ Layout (pk, sk):
                         STATE                 what is remembered about the endpoint's variants
                         TARGET#<resource id>  a scalable target's registration
                         STATE#<resource id>   what is remembered about it
+                        WISH#<resource id>    the newest wish of a person or a client, written without the lease
   NAME#<resource id>    TARGET                which endpoint it belongs to
   ALARM#<alarm name>    TARGET                which target an alarm speaks for
   ACTIVITY#<resource>   <activity id>         its history, expiring after six weeks as in AAS
@@ -21,7 +22,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -31,7 +32,7 @@ from quickstep.gateways import aws
 from quickstep.gateways.refusals import refusal
 from quickstep.model.activity import Activity, ActivityStatus
 from quickstep.model.loop import Lease, Loop
-from quickstep.model.state import EndpointState, TargetState
+from quickstep.model.state import Change, EndpointState, TargetState, change_from_dict
 from quickstep.model.targets import Dimension, ScalableTarget, TargetId
 from quickstep.target_documents import target_from_document, target_to_document
 
@@ -68,6 +69,7 @@ class Registry:
         loop, endpoint_state = Loop(endpoint), EndpointState()
         targets: dict[TargetId, ScalableTarget] = {}
         documents: dict[str, Mapping[str, Any]] = {}
+        wishes: dict[str, Change] = {}
         for item in items:
             sk = item["sk"]["S"]
             if sk == "LOOP":
@@ -77,13 +79,19 @@ class Registry:
             elif sk.startswith("TARGET#"):
                 target = target_from_document(json.loads(item["doc"]["S"]))
                 targets[target.target_id] = target
+            elif sk.startswith("WISH#"):
+                wishes[sk.removeprefix("WISH#")] = change_from_dict(json.loads(item["doc"]["S"]))
             elif sk.startswith("STATE#"):
                 documents[sk.removeprefix("STATE#")] = json.loads(item["doc"]["S"])
-        states = {
-            target_id: TargetState.from_dict({**documents[target_id.resource_id], "last_look_s": loop.last_look_s})
-            for target_id in targets
-            if target_id.resource_id in documents
-        }
+        states = {}
+        for target_id in targets:
+            rid = target_id.resource_id
+            state = TargetState.from_dict({**documents.get(rid, {}), "last_look_s": loop.last_look_s})
+            wish = wishes.get(rid)
+            if wish is not None and (state.manual is None or wish.at_s > state.manual.at_s):
+                state = replace(state, manual=wish)
+            if rid in documents or wish is not None:
+                states[target_id] = state
         return EndpointRecord(endpoint, loop, endpoint_state, targets, states)
 
     def put_target(self, target: ScalableTarget) -> None:
@@ -109,7 +117,7 @@ class Registry:
     def delete_target(self, target: ScalableTarget) -> None:
         """Forget `target`: registration, state and look-ups. Its activities expire by themselves."""
         rid = target.target_id.resource_id
-        for sk in (f"TARGET#{rid}", f"STATE#{rid}"):
+        for sk in (f"TARGET#{rid}", f"STATE#{rid}", f"WISH#{rid}"):
             self._delete(f"ENDPOINT#{target.endpoint}", sk)
         self._delete(f"NAME#{rid}", "TARGET")
         self._unbind(target, target.alarm_names)
@@ -211,6 +219,16 @@ class Registry:
             Limit=limit,
         )
         return tuple(_loop(item["pk"]["S"].removeprefix("ENDPOINT#"), item) for item in answer["Items"])
+
+    def keep_wish(self, endpoint: str, target_id: TargetId, wish: Change) -> None:
+        """Keep the newest wish for a target. Needs no lease: it is its own item, and the next look takes it in."""
+        self._put(f"ENDPOINT#{endpoint}", f"WISH#{target_id.resource_id}", asdict(wish))
+
+    def hurry(self, endpoint: str, at_s: float) -> None:
+        """Have Reconcile look at the endpoint no later than `at_s`."""
+        values = {":at": {"N": _number(at_s)}, ":due": {"S": DUE}}
+        condition = "attribute_not_exists(next_look_at_s) OR next_look_at_s > :at"
+        self._update(f"ENDPOINT#{endpoint}", "LOOP", "SET next_look_at_s = :at, due = :due", values, condition)
 
     # --- lease -----------------------------------------------------------------------------------------------------
 
@@ -319,7 +337,7 @@ class Registry:
         before = target_from_document(json.loads(item["doc"]["S"]))
         self._unbind(before, sorted(set(before.alarm_names) - set(target.alarm_names)))
         if before.endpoint != target.endpoint:
-            for sk in (f"TARGET#{rid}", f"STATE#{rid}"):
+            for sk in (f"TARGET#{rid}", f"STATE#{rid}", f"WISH#{rid}"):
                 self._delete(f"ENDPOINT#{before.endpoint}", sk)
 
     def _unbind(self, target: ScalableTarget, alarms: Iterable[str]) -> None:

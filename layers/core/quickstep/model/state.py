@@ -204,12 +204,17 @@ def _floats(values: Any) -> tuple[float, ...]:
     return tuple(float(v) for v in values)
 
 
+def change_from_dict(row: Mapping[str, Any]) -> Change:
+    """Rebuild a change; an infinite hold was written as the word it prints as."""
+    return Change(**{**row, "hold_s": None if row.get("hold_s") is None else float(row["hold_s"])})
+
+
 _BUILDERS = {
     "serving": lambda rows: tuple(ServingChange(**row) for row in rows),
     "step_memory": lambda rows: {k: StepMemory(**v) for k, v in rows.items()},
     "last_scale_out": lambda row: Change(**row),
     "last_scale_in": lambda row: Change(**row),
-    "manual": lambda row: Change(**{**row, "hold_s": None if row.get("hold_s") is None else float(row["hold_s"])}),
+    "manual": change_from_dict,
     "ask": lambda row: Ask(**row),
     "backoff": lambda row: Backoff(**row),
     "paused_until_s": float,

@@ -43,6 +43,7 @@ def apply(facts: Facts, recommended: int) -> Step:
         Reason.BURST_HOLD,
         detail,
         {"newest": newest, "meant": meant},
-        look_again_at_s=until_s,
+        # While it lasts, every look would move the end; new facts come from the alarm or the audit.
+        look_again_at_s=None if bursting else until_s,
         memory={"burst_until_s": until_s, "burst_copies": copies},
     )

@@ -22,6 +22,8 @@ MAX_TICKS = 1000
 """Looks of one execution before it hands over: 25 history events a tick stay below Step Functions' 25,000."""
 AUDIT_S = 900.0
 RETRY_S = 10
+RESTART_S = 45.0
+"""After a failed loop: so soon that Reconcile's next but one minute has it."""
 START_TRIES = 5
 
 
@@ -78,7 +80,7 @@ def record_failure(payload: Mapping[str, Any], *, registry: Registry) -> dict[st
     name, cause = str(error.get("Error", "unknown")), str(error.get("Cause", ""))[:500]
     telemetry.logger().error("scaling loop failed", extra={"endpoint": endpoint, "error": name, "cause": cause})
     telemetry.count("LoopFailed")
-    registry.abandon_loop(endpoint, generation=generation, next_look_at_s=clock.now_s() + 60.0)
+    registry.abandon_loop(endpoint, generation=generation, next_look_at_s=clock.now_s() + RESTART_S)
     return _answer(endpoint, generation, NextWord.SETTLED, 1, f"failed: {name}")
 
 

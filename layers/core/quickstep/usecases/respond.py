@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from quickstep import clock, telemetry
@@ -46,10 +45,10 @@ def respond(
     if where is None:
         return {"outcome": "ignored", "why": f"{type(parsed).__name__}: no scalable target of ours is concerned"}
     endpoint, target_id = where
-    registry.poke(endpoint)
     if isinstance(parsed, ManualWish | WakeRequested):
         assert target_id is not None
-        _keep_wish(parsed, endpoint, target_id, holder, registry, settings)
+        _keep_wish(parsed, endpoint, target_id, registry)
+    registry.poke(endpoint)
     return _look_and_leave(endpoint, type(parsed).__name__, holder, registry, settings)
 
 
@@ -59,6 +58,8 @@ def _look_and_leave(endpoint: str, cause: str, holder: str, registry: Registry, 
         try:
             outcome = look(endpoint, holder=holder, permit=FAST_PATH, registry=registry, settings=settings)
         except LeaseHeld as error:
+            # The holder sees the poke. If it died, Reconcile looks when its lease has run out.
+            registry.hurry(endpoint, clock.now_s() + LEASE_S)
             return {"outcome": "coalesced", "endpoint": endpoint, "cause": cause, "why": str(error)}
         except (Throttled, OutcomeUnknown, LeaseLost) as error:
             # The poke is kept: a loop that is about to end will not, and if there is none we start one.
@@ -128,28 +129,16 @@ def _where(parsed: ParsedEvent, registry: Registry, settings: Settings) -> tuple
     return (target.endpoint, target.target_id) if target is not None else None
 
 
-def _keep_wish(
-    wish: ManualWish | WakeRequested,
-    endpoint: str,
-    target_id: TargetId,
-    holder: str,
-    registry: Registry,
-    settings: Settings,
-) -> None:
-    """Keep a person's wish, or a client's knock, in the target's state; raises `LeaseHeld` if it cannot be kept now."""
+def _keep_wish(wish: ManualWish | WakeRequested, endpoint: str, target_id: TargetId, registry: Registry) -> None:
+    """Keep a person's wish, or a client's knock, for the next look, whoever takes it."""
     now_s = clock.now_s()
-    lease = registry.acquire_lease(endpoint, holder=holder, now_s=now_s, ttl_s=LEASE_S)
-    try:
-        record = registry.read_endpoint(endpoint)
-        state, target = record.state(target_id), record.targets[target_id]
-        if isinstance(wish, ManualWish):
-            cause = wish.reason or "a manual wish"
-            manual = Change(now_s, state.wish or 0, wish.capacity, cause, hold_s=wish.hold_s)
-        else:
-            copies = wake_copies(
-                float(wish.waiting or 1), target.target_per_copy, state.peak_before_sleep, target.guards.wake_cap
-            )
-            manual = Change(now_s, 0, copies, "a client knocked", hold_s=target.guards.min_awake_s)
-        registry.save_target_state(lease, target_id, replace(state, manual=manual))
-    finally:
-        registry.release_lease(lease)
+    record = registry.read_endpoint(endpoint)
+    state, target = record.state(target_id), record.targets[target_id]
+    if isinstance(wish, ManualWish):
+        change = Change(now_s, state.wish or 0, wish.capacity, wish.reason or "a manual wish", hold_s=wish.hold_s)
+    else:
+        copies = wake_copies(
+            float(wish.waiting or 1), target.target_per_copy, state.peak_before_sleep, target.guards.wake_cap
+        )
+        change = Change(now_s, 0, copies, "a client knocked", hold_s=target.guards.min_awake_s)
+    registry.keep_wish(endpoint, target_id, change)
