@@ -10,7 +10,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 help: ## List what can be made.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: $(VENV)/.ready ## Scale a simulated endpoint under a day of traffic; needs no AWS account. Leaves out/report.html and out/result.json.
+demo: $(VENV)/.ready ## Scale a simulated endpoint under generated traffic, with no AWS account. Leaves out/report.html and out/result.json.
 	@$(BIN)/quickstep simulate --scenario examples/scenarios/demo.yaml --json out/result.json --html out/report.html
 
 test: lint ## Lint, then run all tests but the long tail; offline once .venv is there.

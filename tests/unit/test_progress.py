@@ -340,3 +340,14 @@ def test_emptiness_is_remembered_from_its_first_look_and_forgotten_at_its_last()
     after = mark_empty(state, ("v", "w"), NOW_S)
     assert {name: m.empty_since_s for name, m in after.variants.items()} == {"v": NOW_S, "w": 5.0, "x": None}
     assert mark_empty(after, ("v", "w"), NOW_S + 60) == after
+
+
+@pytest.mark.parametrize("accepted", [True, False])
+def test_an_ask_that_nobody_heard_accepted_is_asked_again_without_a_back_off(accepted):
+    ask = replace(asked(2, 5), accepted=accepted, at_s=NOW_S - 60)
+    after, notes = follow_copies(steady(2, ask=ask, wish=5), seen(None, 2), NOW_S)
+    assert (after.ask, after.queued, notes[0].failed) == (None, True, True)
+    assert (after.backoff is not None) is accepted
+    memory = VariantState(ask=replace(asked(2, 5, what="instances"), accepted=accepted, at_s=NOW_S - 60))
+    variant, _ = moved(memory, 2, 2)
+    assert (variant.backoff is not None) is accepted

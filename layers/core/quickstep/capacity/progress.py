@@ -179,7 +179,7 @@ def _follow_instance_ask(
     how = "is InService again" if given_up else f"is still {endpoint.status} after {age_s:.0f} s"
     detail = f"asked {ask.wanted} instances, {got} serve, the endpoint {how}{said}"
     memory = replace(memory, ask=None, empty_since_s=None)
-    if ask.wanted > ask.before:
+    if ask.wanted > ask.before and (ask.accepted or variant.desired_instances == ask.wanted):
         # Ask smaller next time: what came, plus half of what did not.
         possible = got + (ask.wanted - got) // 2 if ask.wanted - got > 1 else None
         memory = replace(memory, backoff=backed_off(memory.backoff, reason, now_s, possible=possible))
@@ -189,8 +189,10 @@ def _follow_instance_ask(
 def _given_up(
     state: TargetState, ask: Ask, reason: Reason, observation: Observation, detail: str, now_s: float
 ) -> tuple[TargetState, tuple[Note, ...]]:
-    # The wish still stands: more copies are asked again when the refusal has been waited out.
-    backoff = backed_off(state.backoff, reason, now_s) if ask.wanted > ask.before else state.backoff
+    # The wish still stands: more copies are asked again when the refusal has been waited out. An ask that nobody heard
+    # SageMaker accept was perhaps never made: it is asked again at once.
+    refused = ask.wanted > ask.before and (ask.accepted or observation.desired == ask.wanted)
+    backoff = backed_off(state.backoff, reason, now_s) if refused else state.backoff
     queued = state.wish is not None and state.wish != observation.desired
     note = Note("given up", detail, failed=True, reason=reason)
     return replace(state, ask=None, backoff=backoff, queued=queued), (note,)

@@ -54,6 +54,8 @@ class Ask:
     deadline_s: float
     activity_id: str = ""
     """Key of the scaling activity that this ask belongs to."""
+    accepted: bool = True
+    """False while it is only an intent: SageMaker has not been heard to accept it (a crash, a lost answer)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -86,7 +86,7 @@ class Actor:
             return replace(state, backoff=Backoff(str(Reason.FOREIGN_ACTOR), self._now_s + FOREIGN_RETRY_S, 1))
         activity_id = history.activity_id(self._now_s, number)
         deadline_s = self._now_s + startup.copy_deadline_s(state.startup_s)
-        intent = Ask("copies", self._now_s, ask.before, ask.wanted, deadline_s, activity_id)
+        intent = Ask("copies", self._now_s, ask.before, ask.wanted, deadline_s, activity_id, accepted=False)
         asked = _changed(
             replace(state, ask=intent, queued=ask.wanted != wish.decision.desired), ask.before, ask.wanted, wish
         )
@@ -102,7 +102,7 @@ class Actor:
         except AwsRefused as error:
             return self._refuse(error, ask.target_id, state, activity_id, self._room(error, ask, wish))
         self._asked.append(f"{ask.component}: {ask.before} → {ask.wanted} copies")
-        return asked
+        return replace(asked, ask=replace(intent, accepted=True))
 
     def _ask_instances(
         self,
@@ -121,7 +121,7 @@ class Actor:
                 return memory.with_variant(ask.variant, replace(variant, backoff=backoff)), states
         activity_id = history.activity_id(self._now_s, 0)
         deadline_s = self._now_s + startup.instance_deadline_s(variant.startup_s)
-        intent = Ask("instances", self._now_s, ask.before, ask.wanted, deadline_s, activity_id)
+        intent = Ask("instances", self._now_s, ask.before, ask.wanted, deadline_s, activity_id, accepted=False)
         intended = memory.with_variant(ask.variant, replace(variant, ask=intent, empty_since_s=None))
         self._registry.save_endpoint_state(self._lease, intended)
         if ask.target_id is not None:
@@ -149,7 +149,10 @@ class Actor:
         except AwsRefused as error:
             return self._refuse_instances(error, ask, by_id, states, memory, activity_id)
         self._asked.append(f"{ask.variant}: {ask.before} → {ask.wanted} instances")
-        return intended, states
+        intent = replace(intent, accepted=True)
+        if ask.target_id is not None:
+            states[ask.target_id] = replace(states[ask.target_id], ask=intent)
+        return intended.with_variant(ask.variant, replace(intended.variant(ask.variant), ask=intent)), states
 
     def _refuse_instances(
         self,
