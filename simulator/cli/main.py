@@ -25,10 +25,20 @@ app.command("invoke")(invoke_command.invoke)
 def main() -> None:
     """Run the command line; unusable input is one clear line on standard error and exit code 2."""
     try:
-        app()
+        app(args=with_standard_output(sys.argv[1:]))
     except (UsageProblem, TemplateError, InvalidSettings) as problem:
         print(f"quickstep: {problem}", file=sys.stderr)
         raise SystemExit(2) from None
+
+
+def with_standard_output(words: list[str]) -> list[str]:
+    """`--json` without a file means standard output: the words with "-" put in there."""
+    found = []
+    for word, following in zip(words, [*words[1:], ""], strict=True):
+        found.append(word)
+        if word == "--json" and (not following or (following.startswith("-") and following != "-")):
+            found.append("-")
+    return found
 
 
 if __name__ == "__main__":

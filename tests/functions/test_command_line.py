@@ -57,8 +57,9 @@ def test_unusable_input_is_exit_code_2_and_one_line_that_says_why(monkeypatch, c
     assert printed.out == ""
 
 
-def test_json_to_standard_output_is_nothing_but_json(monkeypatch, capsys):
-    assert run(monkeypatch, "simulate", "--trace", "2x12", "--json", "-", "--quiet") == 0
+@pytest.mark.parametrize("words", [["--json", "-", "--quiet"], ["--json", "--quiet"], ["--quiet", "--json"]])
+def test_json_to_standard_output_is_nothing_but_json(monkeypatch, capsys, words):
+    assert run(monkeypatch, "simulate", "--trace", "2x12", *words) == 0
     result = json.loads(capsys.readouterr().out)
     names = [
         "policy",
