@@ -125,3 +125,28 @@ def test_bystanders_take_room_that_is_planned_for():
         stage.run_until(1200)
         assert supply(stage, 1200).instances_in_service >= supply(stage, 1200).current_copies + 1
         assert errors(stage) == []
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_with_a_blind_instance_scale_in_a_hit_is_told_and_not_repeated(seed):
+    with on_stage("3x30 35x90 3x420", endpoint={"instance_scale_in": "blind"}, seed=seed) as stage:
+        stage.run_until(5390)
+        removals = [t for (t, what, n, _), before in _instance_steps(stage) if n < before]
+        hits = [
+            line.at_s - stage.traffic.start_s
+            for line in stage.account.logs
+            if line.fields and (line.fields.get("note") or {}).get("what") == "restore"
+        ]
+        assert removals
+        assert len(hits) <= 1, "one hit is enough to leave it to a person"
+        assert all(t < hits[0] for t in removals) if hits else supply(stage, 5390).instances_in_service == 1
+        assert supply(stage, 5390).current_copies == 1
+
+
+def _instance_steps(stage):
+    steps, before = [], 1
+    for row in writes(stage):
+        if row[1] == "instances" and row[3] == "ok":
+            steps.append((row, before))
+            before = row[2]
+    return steps
