@@ -82,7 +82,7 @@ def mean_demand(traffic, profile=M):
 )
 def test_every_recorded_format_gives_the_same_three_requests(tmp_path, name, text, kind, gzipped):
     path = tmp_path / (name + ".gz" * gzipped)
-    path.write_bytes(gzip.compress(text.encode()) if gzipped else text.encode())
+    path.write_bytes(gzip.compress(text.encode(), mtime=0) if gzipped else text.encode())
     traffic = load(path)
     assert traffic.format == kind
     assert traffic.name == name.rsplit(".", 1)[0]
@@ -191,7 +191,7 @@ def test_only_the_first_few_broken_rows_are_kept(tmp_path):
         ("numbers.csv", b"1,2,3\n", "is not one of a known trace"),
         ("other.jsonl", b'{"time": 1}\n', "not a Mooncake request"),
         ("binary.csv", b"\xff\xfe\x00\x01" * 50, "not readable as text"),
-        ("torn.csv.gz", gzip.compress(OURS.encode() * 50)[:60], "not readable as gzipped text"),
+        ("torn.csv.gz", gzip.compress(OURS.encode() * 50, mtime=0)[:60], "not readable as gzipped text"),
         ("notzip.csv.gz", OURS.encode(), "not readable as gzipped text"),
         ("x.tokens.json", b"{}", "give the .trace.csv beside it"),
         ("far.csv", b"timestamp_s,input_tokens,output_tokens\n0,1,1\n99999999,1,1\n", "1157 days apart"),
@@ -281,7 +281,7 @@ def servegen_files(folder, windows, tables, gzipped=False):
     rows = "".join(f"{start},{rate},1.0,{family},{shape},1.0\n" for start, rate, family, shape in windows)
     texts = {"pool_7.trace.csv": rows, "pool_7.tokens.json": json.dumps(tables)}
     for name, text in texts.items():
-        data = gzip.compress(text.encode()) if gzipped else text.encode()
+        data = gzip.compress(text.encode(), mtime=0) if gzipped else text.encode()
         (folder / (name + ".gz" * gzipped)).write_bytes(data)
     return folder / ("pool_7.trace.csv" + ".gz" * gzipped)
 
