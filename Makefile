@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint docs build oracle events lock clean
+.PHONY: help demo test lint docs bench build oracle events lock clean
 
 help: ## List what can be made.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -22,6 +22,10 @@ lint: $(VENV)/.ready ## Check style, import order and the purity of the decision
 
 docs: $(VENV)/.ready ## Write the generated part of README.md again, from template.yaml.
 	@$(BIN)/python -m simulator.reference
+
+bench: $(VENV)/.ready ## The short benchmark: ours and three peers on two generated days. Leaves out/bench.html and out/bench.json.
+	@$(BIN)/quickstep bench --slices G1,G4 --policies quickstep,quickstep-managed,aas-tt-10s,k8s-hpa,aibrix-apa-documented,clairvoyant-plan \
+	  --json out/bench.json --html out/bench.html
 
 build: ## Run sam validate and sam build, without Docker. ARCH=x86_64 or ARCH=arm64 leaves the other out of the layer.
 	@ARCH="$(ARCH)" PYTHON="$(PYTHON)" tools/build.sh

@@ -87,7 +87,7 @@ class Actor:
         activity_id = history.activity_id(self._now_s, number)
         deadline_s = self._now_s + startup.copy_deadline_s(state.startup_s)
         intent = Ask("copies", self._now_s, ask.before, ask.wanted, deadline_s, activity_id, accepted=False)
-        asked = _changed(
+        asked = remembering(
             replace(state, ask=intent, queued=ask.wanted != wish.decision.desired), ask.before, ask.wanted, wish
         )
         # The intent is kept before the write: whoever finds it after a crash knows what may have been asked.
@@ -127,7 +127,7 @@ class Actor:
         if ask.target_id is not None:
             wish = by_id[ask.target_id]
             state = replace(states[ask.target_id], ask=intent, queued=ask.wanted != wish.decision.desired)
-            states[ask.target_id] = _changed(state, ask.before, ask.wanted, wish)
+            states[ask.target_id] = remembering(state, ask.before, ask.wanted, wish)
             self._registry.save_target_state(self._lease, ask.target_id, states[ask.target_id])
             history.open_activity(self._registry, wish, intent, "instances", self._now_s)
         try:
@@ -227,7 +227,7 @@ def reason_of(error: AwsRefused) -> Reason:
     return next((reason for kind, reason in _REASONS if isinstance(error, kind)), Reason.NOT_SCALABLE_NOW)
 
 
-def _changed(state: TargetState, before: int, after: int, wish: Wish) -> TargetState:
+def remembering(state: TargetState, before: int, after: int, wish: Wish) -> TargetState:
     """The state with this change remembered, for cooldowns and flap memory."""
     winner = str(wish.decision.steps[0].inputs.get("winner", "")) if wish.decision.steps else ""
     now_s = wish.decision.at_s

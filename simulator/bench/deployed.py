@@ -1,0 +1,105 @@
+"""What is deployed: the scalable target and the alarms that `template.yaml` makes of its parameters, defaults included."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from quickstep.model.targets import ScalableTarget
+from quickstep.settings import Settings
+from simulator.aws.alarm_evaluation import AlarmRule
+from simulator.template import load_stack
+
+TEMPLATE = Path(__file__).resolve().parents[2] / "template.yaml"
+ENDPOINT, COMPONENT, VARIANT = "bench", "bench", "AllTraffic"
+LOW_SHARE = 0.9
+"""Low alarm's threshold as a share of the target, as the template's default is and as Application Auto Scaling has it."""
+
+SLO_TARGETS = (95.0, 98.0, 99.0, 99.5)
+"""Positions of the public dial, in per cent of requests within their SLO: the same four on every trace."""
+
+
+def target_share(slo_target: float) -> float:
+    """The target per copy as a share of C*, for a position of the dial. ValueError for one that the dial has not.
+
+    The one place that says what the dial means. 0.7 is what `quickstep simulate` recommends and stands for 98 %.
+    """
+    shares = {95.0: 0.8, 98.0: 0.7, 99.0: 0.6, 99.5: 0.5}
+    if slo_target not in shares:
+        raise ValueError(f"slo_target is {slo_target}; choose one of {', '.join(f'{s:g}' for s in SLO_TARGETS)}")
+    return shares[slo_target]
+
+
+@dataclass(frozen=True)
+class DeployedAlarm:
+    """One alarm of the template: how it is evaluated, and on which statistic."""
+
+    name: str
+    rule: AlarmRule
+    period_s: int
+    statistic: str
+
+    @property
+    def above(self) -> bool:
+        return self.rule.comparison.startswith("Greater")
+
+
+@dataclass(frozen=True)
+class Deployed:
+    target: ScalableTarget
+    scaling_enabled: bool
+    high: DeployedAlarm
+    low: DeployedAlarm
+    wake: DeployedAlarm
+
+
+@cache
+def deployed(
+    target_per_copy: float,
+    *,
+    min_copies: int,
+    max_copies: int,
+    overrides: tuple[tuple[str, str], ...] = (),
+    template: Path = TEMPLATE,
+) -> Deployed:
+    """The default target of a stack with these parameters; `overrides` are further template parameters by name.
+
+    Alarm thresholds follow the target as the template's descriptions say: high at it, low at 0.9 of it. Raises
+    TemplateError or InvalidSettings as a deployment would.
+    """
+    target = f"{target_per_copy:g}"
+    stack = load_stack(
+        template,
+        {
+            "EndpointName": ENDPOINT,
+            "InferenceComponentName": COMPONENT,
+            "VariantName": VARIANT,
+            "MinCapacity": str(min_copies),
+            "MaxCapacity": str(max_copies),
+            "TargetConcurrentRequestsPerCopy": target,
+            "HighAlarmThresholdConcurrentRequests": target,
+            "LowAlarmThresholdConcurrentRequests": f"{LOW_SHARE * float(target):g}",
+            **dict(overrides),
+        },
+    )
+    environment = stack["OnAlarmFunction"].properties["Environment"]["Variables"]
+    settings = Settings.from_environment({key: str(value) for key, value in environment.items()})
+    found = settings.default_target()
+    assert found is not None
+    alarms = (_alarm(stack[logical_id].properties) for logical_id in ("HighAlarm", "LowAlarm", "WakeAlarm"))
+    return Deployed(found, settings.scaling_enabled, *alarms)
+
+
+def _alarm(properties: Mapping[str, object]) -> DeployedAlarm:
+    rule = AlarmRule(
+        evaluation_periods=int(str(properties["EvaluationPeriods"])),
+        datapoints_to_alarm=int(str(properties["DatapointsToAlarm"])),
+        threshold=float(str(properties["Threshold"])),
+        comparison=str(properties["ComparisonOperator"]),
+        treat_missing_data=str(properties["TreatMissingData"]),
+    )
+    return DeployedAlarm(
+        str(properties["AlarmName"]), rule, int(str(properties["Period"])), str(properties["Statistic"])
+    )
