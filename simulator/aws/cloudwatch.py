@@ -245,7 +245,7 @@ class CloudWatchService:
     def _describe_alarms(self, params: Mapping[str, Any]) -> dict[str, Any]:
         if "AlarmNames" in params and "AlarmNamePrefix" in params:
             raise ServiceError("ValidationError", "AlarmNames and AlarmNamePrefix are mutually exclusive.")
-        for name in ("ActionPrefix", "ChildrenOfAlarmName", "ParentsOfAlarmName"):
+        for name in ("ChildrenOfAlarmName", "ParentsOfAlarmName"):
             if name in params:
                 raise NotEmulated(f"cloudwatch DescribeAlarms {name} is not emulated")
         types = params.get("AlarmTypes", ["MetricAlarm"])
@@ -256,6 +256,7 @@ class CloudWatchService:
             if (names is None or name in names)
             and name.startswith(params.get("AlarmNamePrefix", ""))
             and params.get("StateValue", str(alarm.state)) == str(alarm.state)
+            and any(arn.startswith(params.get("ActionPrefix", "")) for arn in _actions(alarm, "ActionPrefix" in params))
             and ("MetricAlarm" if alarm.composite is None else "CompositeAlarm") in types
         ]
         page, token = _page(alarms, params.get("NextToken"), params.get("MaxRecords", 50))
@@ -363,6 +364,12 @@ class CloudWatchService:
         "UntagResource": _untag_resource,
         "ListTagsForResource": _list_tags,
     }
+
+
+def _actions(alarm: Alarm, asked: bool) -> list[str]:
+    """ARNs of all actions of the alarm; any text will do if nobody asks."""
+    kinds = ("AlarmActions", "OKActions", "InsufficientDataActions")
+    return [arn for kind in kinds for arn in alarm.parameters.get(kind, [])] if asked else [""]
 
 
 def delayed(publication: Publication, by_s: float) -> Publication:

@@ -40,7 +40,9 @@ IAM_PREFIXES = {
     "application-autoscaling": "application-autoscaling",
     "cloudwatch": "cloudwatch",
     "dynamodb": "dynamodb",
+    "events": "events",
     "sagemaker": "sagemaker",
+    "scheduler": "scheduler",
     "stepfunctions": "states",
 }
 """Prefix of an IAM action for botocore's name of the service (service authorization reference)."""

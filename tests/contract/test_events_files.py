@@ -14,6 +14,7 @@ from quickstep.events import (
     AlarmDeleted,
     AlarmStateChange,
     EndpointStateChange,
+    LookRequested,
     ManualWish,
     ParsedEvent,
     ScheduleTick,
@@ -52,6 +53,7 @@ FILES: dict[str, tuple[str | None, type[ParsedEvent] | None]] = {
     "alarm_low.json": (ALARM, AlarmStateChange),
     "alarm_no_capacity.json": (ALARM, AlarmStateChange),
     "endpoint_in_service.json": ("OnAlarmFunctionEndpointChanged", EndpointStateChange),
+    "look_requested.json": ("OnAlarmFunctionPersonOrClient", LookRequested),
     "loop_payload.json": (None, None),
     "manual_wish.json": ("OnAlarmFunctionPersonOrClient", ManualWish),
     "schedule_tick.json": (None, ScheduleTick),
@@ -106,6 +108,7 @@ def test_what_identifies_the_target_is_read():
     assert parsed(rendered("alarm_insufficient_data.json")).state is AlarmState.INSUFFICIENT_DATA
     assert parsed(rendered("alarm_composite.json")).composite
     assert parsed(rendered("endpoint_in_service.json")) == EndpointStateChange("llm", EndpointStatus.IN_SERVICE, NOW_S)
+    assert parsed(rendered("look_requested.json")) == LookRequested("llm", NOW_S)
     assert parsed(rendered("manual_wish.json")).target_id == TargetId.of_component("chat")
     assert parsed(rendered("wake_requested.json")).target_id == TargetId.of_component("chat")
 
@@ -185,7 +188,9 @@ def test_an_alarm_that_is_created_or_updated_does_not_wake_anybody():
 def test_a_pattern_that_is_changed_alone_is_noticed(tmp_path):
     shorter = changed(tmp_path, (":alarm:${AWS::StackName}--\n", ":alarm:${AWS::StackName}\n"))
     assert matching(rendered("alarm_high.json", StackName=f"{STACK}2"), shorter) == [ALARM]
-    renamed = changed(tmp_path, ("[Quickstep Manual Wish, Quickstep Wake Requested]", "[Quickstep Wish]"))
+    renamed = changed(
+        tmp_path, ("[Quickstep Manual Wish, Quickstep Wake Requested, Quickstep Look Requested]", "[Quickstep Wish]")
+    )
     assert matching(rendered("manual_wish.json"), renamed) == []
 
 

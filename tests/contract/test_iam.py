@@ -59,6 +59,9 @@ def permission_findings(path: Path = TEMPLATE, package: Mapping[str, str] | None
     for function in deployed.of_type("AWS::Lambda::Function"):
         directory = _directory(function)
         needed = code.actions(directory) | RUNTIME | (FAILURES if function.ref in with_destination else set())
+        if "scheduler:CreateSchedule" in needed:
+            # A schedule is handed the role that it invokes its target with.
+            needed = needed | {"iam:PassRole"}
         allowed = {a for one in _statements(deployed, _role(deployed, function)) for a in _list(one["Action"])}
         found += [f"{function.logical_id} may not {action}" for action in sorted(needed - allowed)]
         found += [f"{function.logical_id} never needs {action}" for action in sorted(allowed - needed)]
@@ -209,16 +212,22 @@ def policy_findings(path: Path = TEMPLATE) -> list[str]:
         found += [f"{role.logical_id} has the policy {arn}, which AWS may change" for arn in foreign]
         (trust,) = role.properties["AssumeRolePolicyDocument"]["Statement"]
         is_machine = role.arn == machine.properties["RoleArn"]
-        if trust["Principal"] != {"Service": "states.amazonaws.com" if is_machine else "lambda.amazonaws.com"}:
+        known = {machine.properties["RoleArn"]: "states", scheduler_role_arn(deployed): "scheduler"}
+        if trust["Principal"] != {"Service": f"{known.get(role.arn, 'lambda')}.amazonaws.com"}:
             found.append(f"{role.logical_id} may be assumed by {trust['Principal']}")
         for statement in _statements(deployed, role):
             known = NO_RESOURCE + (NO_RESOURCE_FOR_STATES if is_machine else ())
-            found += [f"{role.logical_id}: {one}" for one in _statement_findings(statement, known, deployed.name)]
+            found += [f"{role.logical_id}: {one}" for one in _statement_findings(statement, known, deployed)]
     return found
 
 
+def scheduler_role_arn(deployed: Stack) -> str:
+    """The one role that may be handed on: EventBridge Scheduler's."""
+    return str(deployed["ControlFunction"].properties["Environment"]["Variables"]["SCHEDULER_ROLE_ARN"])
+
+
 def _statement_findings(
-    statement: Mapping[str, Any], without_resource: tuple[str, ...], stack_name: str
+    statement: Mapping[str, Any], without_resource: tuple[str, ...], deployed: Stack
 ) -> Iterator[str]:
     actions, resources = _list(statement.get("Action", [])), _list(statement.get("Resource", []))
     if statement["Effect"] != "Allow" or not actions or not resources or not statement.get("Sid"):
@@ -228,13 +237,15 @@ def _statement_findings(
             yield f"wildcard action {action}"
         if "*" in resources and not any(fnmatchcase(action, one) for one in without_resource):
             yield f"{action} on every resource"
-        tag = {"aws:ResourceTag/quickstep:managed": stack_name}
+        tag = {"aws:ResourceTag/quickstep:managed": deployed.name}
         if action.startswith("sagemaker:Update") and statement.get("Condition", {}).get("StringEquals") != tag:
             yield f"{action} without the tag of this stack"
         if action == "sagemaker:AddTags" and "aws:TagKeys" not in str(statement.get("Condition")):
             yield "sagemaker:AddTags of any tag"
         if action == "iam:PassRole":
-            yield "iam:PassRole"
+            to_scheduler = {"StringEquals": {"iam:PassedToService": "scheduler.amazonaws.com"}}
+            if resources != [scheduler_role_arn(deployed)] or statement.get("Condition") != to_scheduler:
+                yield "iam:PassRole of more than Scheduler's role to Scheduler"
 
 
 def machine_findings(path: Path = TEMPLATE) -> list[str]:

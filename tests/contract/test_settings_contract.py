@@ -21,6 +21,10 @@ BUILT = {
     "TABLE_NAME",
     "STATE_MACHINE_ARN",
     "ALARM_PREFIX",
+    "SCHEDULE_GROUP_NAME",
+    "SCHEDULED_ACTION_FUNCTION_ARN",
+    "SCHEDULER_ROLE_ARN",
+    "DEAD_LETTER_QUEUE_ARN",
     "CODE_VERSION",
     "POWERTOOLS_SERVICE_NAME",
     "POWERTOOLS_METRICS_NAMESPACE",
@@ -123,7 +127,7 @@ WIDER = {
 }
 """What settings read although the template refuses it: a stack without a default target, and other ways to write money."""
 
-FRACTIONS = {"MinCapacity", "MaxCapacity"}
+FRACTIONS = {"MinCapacity", "MaxCapacity", "ScalableTargetsLimit"}
 """Whole numbers. CloudFormation's Number cannot say so; settings refuse a fraction, which the person then reads in a log."""
 
 

@@ -32,6 +32,7 @@ SOURCE = "quickstep"
 """`source` of the events that Quickstep's own tools put on the bus."""
 MANUAL_WISH = "Quickstep Manual Wish"
 WAKE_REQUESTED = "Quickstep Wake Requested"
+LOOK_REQUESTED = "Quickstep Look Requested"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,11 +89,21 @@ class WakeRequested:
 
 
 @dataclass(frozen=True, slots=True)
+class LookRequested:
+    """The API or a scheduled action has changed something about an endpoint's targets."""
+
+    endpoint: str
+    at_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class ScheduleTick:
     at_s: float
 
 
-ParsedEvent = AlarmStateChange | AlarmDeleted | EndpointStateChange | ManualWish | WakeRequested | ScheduleTick
+ParsedEvent = (
+    AlarmStateChange | AlarmDeleted | EndpointStateChange | ManualWish | WakeRequested | LookRequested | ScheduleTick
+)
 
 
 def parse_event(
@@ -257,6 +268,10 @@ class _WakeDetail(_Wire):
     waitingRequests: Annotated[int, Field(strict=True, ge=1, le=1_000_000)] | None = None  # noqa: N815
 
 
+class _LookDetail(_Wire):
+    endpointName: _SageMakerName  # noqa: N815
+
+
 # -- one reader per kind ----------------------------------------------------------------------------------------------
 
 
@@ -318,6 +333,11 @@ def _wake_requested(envelope: _Envelope, gate: _Gate) -> WakeRequested:
     return WakeRequested(target_id, gate.fresh(_time(envelope.time), COMMAND_MAX_AGE_S), detail.waitingRequests)
 
 
+def _look_requested(envelope: _Envelope, gate: _Gate) -> LookRequested:
+    detail = _validated(_LookDetail, envelope.detail, "detail")
+    return LookRequested(detail.endpointName, gate.fresh(_time(envelope.time)))
+
+
 def _schedule_tick(envelope: _Envelope, gate: _Gate) -> ScheduleTick:
     return ScheduleTick(gate.fresh(_time(envelope.time)))
 
@@ -330,6 +350,7 @@ _KINDS: dict[str, tuple[tuple[str, ...], Callable[[_Envelope, _Gate], ParsedEven
     "Scheduled Event": (("aws.events", "aws.scheduler"), _schedule_tick),
     MANUAL_WISH: ((SOURCE,), _manual_wish),
     WAKE_REQUESTED: ((SOURCE,), _wake_requested),
+    LOOK_REQUESTED: ((SOURCE,), _look_requested),
 }
 
 

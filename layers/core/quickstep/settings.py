@@ -167,6 +167,11 @@ class Settings(BaseModel):
         str, StringConstraints(pattern=r"^arn:[a-z0-9-]+:states:[a-z0-9-]+:[0-9]{12}:stateMachine:[^:]+(:[^:]+)?$")
     ]
     alarm_prefix: _Text
+    schedule_group_name: _Text
+    scheduled_action_function_arn: Annotated[str, StringConstraints(pattern=r"^arn:[a-z0-9-]+:lambda:.+:function:.+$")]
+    scheduler_role_arn: Annotated[str, StringConstraints(pattern=r"^arn:[a-z0-9-]+:iam::[0-9]{12}:role/.+$")]
+    dead_letter_queue_arn: Annotated[str, StringConstraints(pattern=r"^arn:[a-z0-9-]+:sqs:.+$")]
+    scalable_targets_limit: Annotated[int, Field(ge=1, le=10_000)]
     code_version: _Text
     scaling_enabled: Annotated[bool, BeforeValidator(_yes_or_no)]
     """Yes or No; No is the kill switch: look, decide, record, and change nothing."""
@@ -238,6 +243,10 @@ _NOT_PARAMETERS = {
     "TABLE_NAME": "the registry's table",
     "STATE_MACHINE_ARN": "the scaling loop's state machine",
     "ALARM_PREFIX": "AWS::StackName and two hyphens",
+    "SCHEDULE_GROUP_NAME": "the stack's schedule group",
+    "SCHEDULED_ACTION_FUNCTION_ARN": "the function that applies scheduled actions",
+    "SCHEDULER_ROLE_ARN": "the role of EventBridge Scheduler",
+    "DEAD_LETTER_QUEUE_ARN": "the stack's dead-letter queue",
     "CODE_VERSION": "set at build time",
     "POWERTOOLS_SERVICE_NAME": "AWS::StackName",
     "POWERTOOLS_METRICS_NAMESPACE": "a constant of the template",

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from quickstep.gateways.aws import client
+from quickstep.gateways.metric_queries import renamed
 from quickstep.gateways.refusals import translated
 from quickstep.gateways.sagemaker import seconds
 from quickstep.model.observation import Alarm, AlarmState, Datapoint, Metrics, Series
@@ -20,6 +21,8 @@ MINUTE_S = 60
 """Period of SageMaker's other invocation metrics."""
 LONGEST_WINDOW_S = 3 * 3600 - MINUTE_S
 """CloudWatch keeps 10-s data for three hours and answers nothing for a start before that; one minute is for rounding."""
+ALARM_DELAY_S = 120.0
+"""How late a datapoint may be published and still be among an alarm's latest."""
 ALARMS_PER_CALL = 100
 """The most alarm names that one DescribeAlarms takes, and the most alarms that one page returns."""
 
@@ -73,10 +76,59 @@ def alarms(names: Iterable[str]) -> tuple[Alarm, ...]:
     return tuple(sorted(found, key=lambda alarm: alarm.name))
 
 
+def alarm_series(target: ScalableTarget, found: Iterable[Alarm], *, now_s: float) -> Mapping[str, Series]:
+    """What those alarms read that is none of `target_metrics`, by the alarm's name, as far back as each looks.
+
+    One GetMetricData call, none if there is nothing of the kind. Values stand in `average` and `maximum` alike: they are
+    of the alarm's own statistic and period. Raises the errors of `refusals`.
+    """
+    own = [alarm for alarm in found if alarm.queries and not _is_fetched(target, alarm)]
+    if not own:
+        return {}
+    start_s = now_s - max(alarm.evaluation_periods * alarm.period_s for alarm in own) - ALARM_DELAY_S
+    period_s = int(min(alarm.period_s for alarm in own))
+    queries = [query for number, alarm in enumerate(own) for query in renamed(alarm.queries, f"a{number}")]
+    request = {
+        "MetricDataQueries": queries,
+        "StartTime": _whole(max(start_s, now_s - LONGEST_WINDOW_S) if period_s < MINUTE_S else start_s, MINUTE_S),
+        "EndTime": _whole(now_s + period_s, period_s),
+        "ScanBy": "TimestampAscending",
+    }
+    with translated(f"read what the alarms of {target.target_id} look at"):
+        read = _read(request)
+    return {
+        alarm.name: Series(
+            alarm.period_s, tuple(Datapoint(at_s, value, value) for at_s, value in sorted(read[f"a{number}"].items()))
+        )
+        for number, alarm in enumerate(own)
+        if f"a{number}" in read
+    }
+
+
 def alarms_in_alarm(prefix: str) -> tuple[Alarm, ...]:
     """Every alarm in state ALARM whose name begins with `prefix`, sorted by name. One call per hundred of them."""
     found = _described({"AlarmNamePrefix": prefix, "StateValue": "ALARM"})
     return tuple(sorted(found, key=lambda alarm: alarm.name))
+
+
+def _is_fetched(target: ScalableTarget, alarm: Alarm) -> bool:
+    """True if what the alarm reads is among `target_metrics`: the target's own concurrency, or its failures."""
+    if len(alarm.queries) != 1 or "MetricStat" not in alarm.queries[0]:
+        return False
+    stat = alarm.queries[0]["MetricStat"]
+    return any(
+        stat["Metric"].get("Namespace") == NAMESPACE
+        and stat["Metric"].get("MetricName") == own["Metric"]["MetricName"]
+        and stat["Stat"] == own["Stat"]
+        and stat["Period"] % own["Period"] == 0
+        and _named(stat["Metric"]) == _named(own["Metric"])
+        for own in (query["MetricStat"] for query in _queries(target))
+        if own["Metric"]["MetricName"] not in ("Invocations", "ModelLatency")
+    )
+
+
+def _named(metric: Mapping[str, Any]) -> dict[str, str]:
+    return {one["Name"]: one["Value"] for one in metric.get("Dimensions") or ()}
 
 
 # -- metrics ----------------------------------------------------------------------------------------------------------
@@ -178,6 +230,7 @@ def _described(request: dict[str, Any]) -> list[Alarm]:
 def _alarm(row: Mapping[str, Any]) -> Alarm:
     threshold = row.get("Threshold")
     metric = _watched(row.get("Metrics") or ())
+    queries = _alarm_queries(row)
     return Alarm(
         name=row["AlarmName"],
         state=_state(row.get("StateValue")),
@@ -188,7 +241,22 @@ def _alarm(row: Mapping[str, Any]) -> Alarm:
         period_s=float(row.get("Period") or metric.get("Period") or row.get("EvaluationInterval") or HIGH_RESOLUTION_S),
         evaluation_periods=int(row.get("EvaluationPeriods") or 1),
         statistic=row.get("Statistic") or row.get("ExtendedStatistic") or metric.get("Stat") or "Maximum",
+        queries=queries,
     )
+
+
+def _alarm_queries(row: Mapping[str, Any]) -> tuple[Mapping[str, Any], ...]:
+    if row.get("Metrics"):
+        return tuple(row["Metrics"])
+    if not row.get("MetricName"):
+        return ()
+    metric = {name: row[name] for name in ("Namespace", "MetricName", "Dimensions") if row.get(name)}
+    stat = {
+        "Metric": metric,
+        "Period": row.get("Period") or MINUTE_S,
+        "Stat": row.get("Statistic") or row.get("ExtendedStatistic") or "Average",
+    }
+    return ({"Id": "m", "MetricStat": stat | ({"Unit": row["Unit"]} if row.get("Unit") else {}), "ReturnData": True},)
 
 
 def _state(word: Any) -> AlarmState:

@@ -225,9 +225,12 @@ class Registry:
         self._put(f"ENDPOINT#{endpoint}", f"WISH#{target_id.resource_id}", asdict(wish))
 
     def hurry(self, endpoint: str, at_s: float) -> None:
-        """Have Reconcile look at the endpoint no later than `at_s`."""
-        values = {":at": {"N": _number(at_s)}, ":due": {"S": DUE}}
-        condition = "attribute_not_exists(next_look_at_s) OR next_look_at_s > :at"
+        """Have Reconcile look at the endpoint no later than `at_s`, unless a loop runs: it sees the poke itself."""
+        values = {":at": {"N": _number(at_s)}, ":due": {"S": DUE}, ":yes": {"BOOL": True}}
+        condition = (
+            "(attribute_not_exists(running) OR running <> :yes) AND "
+            "(attribute_not_exists(next_look_at_s) OR next_look_at_s > :at)"
+        )
         self._update(f"ENDPOINT#{endpoint}", "LOOP", "SET next_look_at_s = :at, due = :due", values, condition)
 
     # --- lease -----------------------------------------------------------------------------------------------------
@@ -321,9 +324,15 @@ class Registry:
         """Endpoint and id of the target that the template's parameters registered last; None if there was none."""
         return self._where("RECONCILE", "DEFAULT")
 
+    def default_registration(self) -> ScalableTarget | None:
+        """The target as the template's parameters described it last; None if that is not known."""
+        item = self._get("RECONCILE", "DEFAULT")
+        document = json.loads(item["doc"]["S"]).get("target") if item is not None else None
+        return None if document is None else target_from_document(document)
+
     def remember_default_target(self, target: ScalableTarget) -> None:
-        """Note that `target` is the one of the template's parameters."""
-        self._put("RECONCILE", "DEFAULT", _whereabouts(target))
+        """Note that `target` is the one of the template's parameters, as they describe it."""
+        self._put("RECONCILE", "DEFAULT", _whereabouts(target) | {"target": target_to_document(target)})
 
     # --- DynamoDB --------------------------------------------------------------------------------------------------
 
@@ -421,7 +430,7 @@ WATCHDOG_S = 60.0
 """A loop that has not looked for so long is taken over by Reconcile."""
 
 
-def _whereabouts(target: ScalableTarget) -> dict[str, str]:
+def _whereabouts(target: ScalableTarget) -> dict[str, Any]:
     return {
         "endpoint": target.endpoint,
         "resource_id": target.target_id.resource_id,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
 
 from quickstep.model.targets import TargetId
 
@@ -43,6 +45,8 @@ class Alarm:
     period_s: float = 10.0
     evaluation_periods: int = 1
     statistic: str = "Maximum"
+    queries: tuple[Mapping[str, Any], ...] = ()
+    """What it reads, as GetMetricData's queries; empty if that is not known (a composite alarm)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +173,8 @@ class Observation:
     """None for a variant target."""
     metrics: Metrics = field(default_factory=Metrics)
     alarms: tuple[Alarm, ...] = ()
+    alarm_series: Mapping[str, Series] = field(default_factory=dict)
+    """What an alarm reads, by its name, where that is none of `metrics`: values in `average` and in `maximum`."""
     foreign_scaler: str | None = None
     """Who else scales this target and is not suspended (an AAS target), None if nobody does."""
 

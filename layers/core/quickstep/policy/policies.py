@@ -7,6 +7,8 @@ tracking policy unless its scale-in is disabled, and demand sizing as soon as a 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from quickstep.model.decision import Step
 from quickstep.model.observation import Alarm, Series
 from quickstep.model.targets import DemandPolicy, Policy, StepScalingPolicy, TargetTrackingPolicy
@@ -88,14 +90,15 @@ def _ask(facts: Facts, policy: Policy) -> Step:
         return step_scaling.recommend(
             policy,
             baseline=facts.baseline,
-            series=_watched(facts, policy),
+            series=facts.observation.metrics.concurrency,
+            own_series=_own_series(facts),
             alarms=alarms,
             state=facts.state,
             now_s=facts.now_s,
             **limits,
         )
     if isinstance(policy, TargetTrackingPolicy):
-        series = facts.observation.metrics.concurrency
+        series = _tracked(facts, policy)
         return target_tracking.recommend(
             policy,
             baseline=facts.baseline,
@@ -110,12 +113,18 @@ def _ask(facts: Facts, policy: Policy) -> Step:
     raise TypeError(f"{type(policy).__name__} is not a policy that this version knows")
 
 
-def _watched(facts: Facts, policy: StepScalingPolicy) -> Series | None:
-    """The series that the policy's alarms look at: AAS's policy for leaving zero is bound to the wake alarm."""
-    metrics, wake_alarm = facts.observation.metrics, facts.target.wake_alarm
-    if policy.alarms and all(binding.alarm_name == wake_alarm for binding in policy.alarms):
-        return metrics.no_capacity
-    return metrics.concurrency
+def _own_series(facts: Facts) -> Mapping[str, Series | None]:
+    """What alarms read that is not the concurrency, by name: AAS's policy for leaving zero is bound to the wake alarm."""
+    wake_alarm = facts.target.wake_alarm
+    woken = {wake_alarm: facts.observation.metrics.no_capacity} if wake_alarm is not None else {}
+    return {**woken, **facts.observation.alarm_series}
+
+
+def _tracked(facts: Facts, policy: TargetTrackingPolicy) -> Series | None:
+    if policy.metric == "concurrency":
+        return facts.observation.metrics.concurrency
+    found = facts.observation.alarm_series
+    return found.get(policy.high_alarm) or found.get(policy.low_alarm)
 
 
 def _served_it(

@@ -68,19 +68,21 @@ def recommend(
     now_s: float,
     min_capacity: int,
     max_capacity: int,
+    own_series: Mapping[str, Series | None] | None = None,
     readings: StepReadings = DEFAULT_READINGS,
 ) -> Step:
     """Return the count that `policy` wants at `now_s`; `baseline` wherever it has nothing to add or to remove.
 
     `baseline` is what is committed (current + pending). `alarms` are the observed ones by name; their threshold,
-    direction and periods are the ones that count. With `baseline` in [min, max] the result is too. Of several bound
+    direction and periods are the ones that count. `own_series` holds, by name, what alarms read that look at something
+    else than `series`. With `baseline` in [min, max] the result is too. Of several bound
     alarms, one that asks for more outweighs one that asks for less, even while its breach is already answered, and
     one that is in ALARM without data keeps everything. Raises nothing for odd metrics: what is not a finite number
     ≥ 0 is not known.
 
     Example: metric 47, threshold 20, row [20, ∞): +2, 1 copy → 3 copies.
     """
-    look = _Look(policy, baseline, series, state, now_s, min_capacity, max_capacity, readings)
+    look = _Look(policy, baseline, series, state, now_s, min_capacity, max_capacity, readings, own_series or {})
     answers = [look.answer(binding.alarm_name, alarms.get(binding.alarm_name)) for binding in policy.alarms]
     if not answers:
         detail = f"no alarm is bound to step policy {policy.name}; bind one, since the policy itself has no threshold"
@@ -124,13 +126,15 @@ class _Look:
     min_capacity: int
     max_capacity: int
     readings: StepReadings
+    own_series: Mapping[str, Series | None]
 
     def answer(self, name: str, alarm: Alarm | None) -> _Answer:
         inputs: dict[str, object] = {"policy": self.policy.name, "alarm": name}
         if alarm is None or alarm.state is not AlarmState.ALARM:
             found = "was not found" if alarm is None else f"is {alarm.state}"
             return self._keep(_QUIET, Reason.ALARM_NOT_IN_ALARM, f"alarm {name} {found}", inputs)
-        points = alarm_datapoints(self.series, alarm, now_s=self.now_s, metric_delay_s=self.readings.metric_delay_s)
+        series = self.own_series.get(name, self.series)
+        points = alarm_datapoints(series, alarm, now_s=self.now_s, metric_delay_s=self.readings.metric_delay_s)
         if not points:
             detail = f"alarm {name} is in ALARM, but none of its latest {alarm.evaluation_periods} datapoints is known"
             return self._keep(_BLIND, Reason.NO_DATA, detail, inputs)

@@ -8,10 +8,16 @@ from dataclasses import dataclass, replace
 from quickstep.errors import AwsRefused, ComponentNotFound
 from quickstep.gateways import cloudwatch, sagemaker
 from quickstep.gateways.registry import EndpointRecord
-from quickstep.model.observation import Alarm, Component, Endpoint, Metrics, Observation
+from quickstep.model.observation import Alarm, Component, Endpoint, Metrics, Observation, Series
 from quickstep.model.plan import Held
 from quickstep.model.state import EndpointState
-from quickstep.model.targets import DemandPolicy, ScalableTarget, TargetId
+from quickstep.model.targets import (
+    DemandPolicy,
+    ScalableTarget,
+    StepScalingPolicy,
+    TargetId,
+    TargetTrackingPolicy,
+)
 from quickstep.reasons import Reason
 
 HISTORY_S = 900.0
@@ -69,6 +75,7 @@ def gather(record: EndpointRecord, now_s: float) -> Gathered:
                 component=components.get(target_id.component or ""),
                 metrics=_metrics(target, now_s, unread),
                 alarms=tuple(alarms[n] for n in target.alarm_names if n in alarms),
+                alarm_series=_alarm_series(target, alarms, now_s, unread),
             )
     ordered = tuple(components[name] for name in sorted(components))
     return Gathered(endpoint, endpoint_state, deployed, ordered, observations, missing, alarms, tuple(unread))
@@ -112,6 +119,21 @@ def _alarms(targets: object, unread: list[str]) -> dict[str, Alarm]:
         return {alarm.name: alarm for alarm in cloudwatch.alarms(names)} if names else {}
     except AwsRefused as error:
         unread.append(f"alarms: {error}")
+        return {}
+
+
+def _alarm_series(
+    target: ScalableTarget, alarms: Mapping[str, Alarm], now_s: float, unread: list[str]
+) -> Mapping[str, Series]:
+    """What the alarms read that policies are bound to; alarms that only say "look" are not asked for."""
+    bound = {alarm.alarm_name for p in target.policies if isinstance(p, StepScalingPolicy) for alarm in p.alarms}
+    for policy in target.policies:
+        if isinstance(policy, TargetTrackingPolicy) and policy.metric != "concurrency":
+            bound |= {policy.high_alarm, policy.low_alarm}
+    try:
+        return cloudwatch.alarm_series(target, [alarms[n] for n in sorted(bound) if n in alarms], now_s=now_s)
+    except AwsRefused as error:
+        unread.append(f"alarm metrics of {target.target_id}: {error}")
         return {}
 
 

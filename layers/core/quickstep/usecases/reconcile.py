@@ -1,7 +1,8 @@
 """Reconcile: once a minute, find what needs a look although no event came, and see that a loop runs for it.
 
 It makes no write to SageMaker and reads no metered metric: one page of alarm states per hundred alarms in ALARM, and one
-query for what is due. So a lost event costs at most a minute, and a quiet component costs next to nothing.
+query for what is due. Alarm writes that the API left are carried out, and alarms that were made for step policies are
+bound. So a lost event costs at most a minute, and a quiet component costs next to nothing.
 """
 
 from __future__ import annotations
@@ -9,9 +10,13 @@ from __future__ import annotations
 from typing import Any
 
 from quickstep import clock, telemetry
+from quickstep.control.binding import notice_bound_alarms
+from quickstep.control.chores import drain_alarm_writes
+from quickstep.control.context import ControlContext
 from quickstep.errors import AwsRefused
 from quickstep.gateways import cloudwatch
 from quickstep.gateways.registry import Registry
+from quickstep.gateways.registry_control import ControlRegistry
 from quickstep.settings import Settings
 from quickstep.usecases import loop as loops
 from quickstep.usecases.registration import ensure_default_target
@@ -30,6 +35,7 @@ def reconcile(*, registry: Registry, settings: Settings) -> dict[str, Any]:
     changed, unread = _changed_lately(registry, settings, now_s)
     overdue = registry.due(now_s, limit=BATCH)
     endpoints = list(dict.fromkeys([*(loop.endpoint for loop in overdue), *changed]))[:BATCH]
+    drained = drain_alarm_writes(ControlRegistry(settings.table_name), registry)
     started, failed = [], []
     for endpoint in endpoints:
         try:
@@ -48,6 +54,7 @@ def reconcile(*, registry: Registry, settings: Settings) -> dict[str, Any]:
         "started": started,
         "failed": failed,
         "unread": unread,
+        "chores": {"done": drained.done, "waiting": drained.waiting},
     }
 
 
@@ -57,10 +64,11 @@ def _changed_lately(registry: Registry, settings: Settings, now_s: float) -> tup
     since_s = (before_s if before_s is not None else now_s - FIRST_WINDOW_S) - OVERLAP_S
     try:
         alarms = cloudwatch.alarms_in_alarm(settings.alarm_prefix)
+        context = ControlContext.of(settings, f"reconcile-{now_s:.0f}")
+        found = list(notice_bound_alarms(context, since_s=since_s))
     except AwsRefused as error:
         telemetry.logger().warning("cannot read alarm states", extra={"error": str(error)})
         return [], [str(error)]
-    found = []
     for alarm in alarms:
         if alarm.since_s >= since_s:
             where = registry.find_by_alarm(alarm.name)

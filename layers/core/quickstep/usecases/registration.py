@@ -8,11 +8,13 @@ from quickstep.gateways import tags
 from quickstep.gateways.registry import Registry
 from quickstep.model.targets import ScalableTarget
 from quickstep.settings import Settings
+from quickstep.usecases.register import merged
 
 
 def ensure_default_target(registry: Registry, settings: Settings) -> ScalableTarget | None:
     """Register the template's target if it is new or has changed; forget the one that the parameters named before.
 
+    What the API or a scheduled action has changed since the last deployment stays, unless the deployment changes it.
     Returns the target; None if the parameters name none. Counts of the endpoint are never touched by this.
     """
     target = settings.default_target()
@@ -24,12 +26,17 @@ def ensure_default_target(registry: Registry, settings: Settings) -> ScalableTar
     if target is None:
         return None
     stored = registry.read_endpoint(target.endpoint).targets.get(target.target_id)
-    marked = before is not None and before[1] == target.target_id
-    if stored != target:
-        registry.put_target(target)
-    if (stored != target or not marked) and mark(target, stack=settings.stack_name):
+    last = registry.default_registration()
+    if last is not None and last.target_id != target.target_id:
+        last = None
+    if stored is not None and last == target:
+        return stored
+    wanted = merged(last, target, stored)
+    if wanted != stored:
+        registry.put_target(wanted)
+    if mark(target, stack=settings.stack_name):
         registry.remember_default_target(target)
-    return target
+    return wanted
 
 
 def mark(target: ScalableTarget, *, stack: str) -> bool:

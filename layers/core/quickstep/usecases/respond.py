@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from quickstep import clock, telemetry
-from quickstep.errors import InvalidEvent, LeaseHeld, LeaseLost, OutcomeUnknown, Throttled
+from quickstep.errors import AwsRefused, InvalidEvent, LeaseHeld, LeaseLost, OutcomeUnknown, Throttled
 from quickstep.events import (
     AlarmDeleted,
     AlarmStateChange,
     EndpointStateChange,
+    LookRequested,
     ManualWish,
     ParsedEvent,
     ScheduleTick,
@@ -97,13 +98,18 @@ def _where(parsed: ParsedEvent, registry: Registry, settings: Settings) -> tuple
     """Endpoint and target that an event is about; None if it is rightly none of our business."""
     if isinstance(parsed, AlarmStateChange | AlarmDeleted):
         found = registry.find_by_alarm(parsed.alarm_name)
+        if found is None and isinstance(parsed, AlarmDeleted):
+            # It speaks for nobody: the policy that owned it was deleted or changed through the API.
+            return None
         if found is None:
             # An alarm of this stack's prefix that is bound to no target (a user's own, a composite one) speaks for the
             # stack's default target.
             default = ensure_default_target(registry, settings)
-            found = registry.find_by_alarm(parsed.alarm_name) or (
-                (default.endpoint, default.target_id) if default is not None else None
-            )
+            found = registry.find_by_alarm(parsed.alarm_name)
+            if found is None and _bound_by_its_tag(parsed.alarm_name, settings):
+                found = registry.find_by_alarm(parsed.alarm_name)
+            if found is None and default is not None:
+                found = default.endpoint, default.target_id
         if found is None:
             raise InvalidEvent(
                 Reason.EVENT_UNKNOWN_TARGET,
@@ -113,8 +119,8 @@ def _where(parsed: ParsedEvent, registry: Registry, settings: Settings) -> tuple
             telemetry.logger().error("an alarm of ours was deleted", extra={"alarm": parsed.alarm_name})
             telemetry.count("AlarmDeleted")
         return found
-    if isinstance(parsed, EndpointStateChange):
-        # Every endpoint of the account tells its changes here; most are not ours.
+    if isinstance(parsed, EndpointStateChange | LookRequested):
+        # Every endpoint of the account tells its changes here, and every stack its requests; most are not ours.
         return (parsed.endpoint, None) if registry.read_endpoint(parsed.endpoint).targets else None
     if isinstance(parsed, ManualWish | WakeRequested):
         found = registry.find(parsed.target_id.resource_id)
@@ -127,6 +133,20 @@ def _where(parsed: ParsedEvent, registry: Registry, settings: Settings) -> tuple
     assert isinstance(parsed, ScheduleTick)
     target = ensure_default_target(registry, settings)
     return (target.endpoint, target.target_id) if target is not None else None
+
+
+def _bound_by_its_tag(alarm_name: str, settings: Settings) -> bool:
+    """Bind an alarm that nobody knows to the step policy that its tag names; False if it names none."""
+    # Imported here: an alarm is unknown once in its life, and most invocations never need the API.
+    from quickstep.control.binding import bind_tagged_alarm
+    from quickstep.control.context import ControlContext
+    from quickstep.control.refusals import ControlRefusal
+
+    try:
+        return bind_tagged_alarm(alarm_name, ControlContext.of(settings, f"alarm-{alarm_name}")) is not None
+    except (AwsRefused, ControlRefusal) as error:
+        telemetry.logger().warning("cannot bind an alarm by its tag", extra={"alarm": alarm_name, "error": str(error)})
+        return False
 
 
 def _keep_wish(wish: ManualWish | WakeRequested, endpoint: str, target_id: TargetId, registry: Registry) -> None:
