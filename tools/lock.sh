@@ -16,5 +16,5 @@ resolve() { # source, lock, arguments of uv
   printf '%s\n%s\n' "# Made by \`make lock\` from $(basename "$source"); do not edit." "$(cat "$lock")" >"$lock"
 }
 
-resolve pyproject.toml requirements-dev.lock --universal --python-version 3.11 --extra simulator --extra bench --extra dev
+resolve pyproject.toml requirements-dev.lock --universal --python-version 3.11 --extra client --extra simulator --extra bench --extra dev
 resolve layers/core/requirements.txt layers/core/requirements.lock --universal --python-version 3.13
