@@ -113,7 +113,7 @@ def state(driver: AccountDriver, live: LiveAccount) -> dict[str, Any]:
         "speed": driver.speed,
         "slipped_s": round(driver.slipped_s, 3),
         "resources": resources,
-        "problems": driver.problems[-20:],
+        "problems": live.problems[-20:],
     }
 
 

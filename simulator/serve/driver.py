@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import asyncio
 import queue
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -50,8 +49,6 @@ class AccountDriver(AbstractContextManager["AccountDriver"]):
         self.speed = speed
         self.slipped_s = 0.0
         """Virtual seconds by which time has been held back, in all."""
-        self.problems: list[str] = []
-        """What went wrong in the account outside of any call."""
         self._open = open_account
         self._jobs: queue.SimpleQueue[tuple[Callable[[LiveAccount], Any], Future[Any]] | None] = queue.SimpleQueue()
         self._anchor = (0.0, 0.0)
@@ -176,5 +173,4 @@ class AccountDriver(AbstractContextManager["AccountDriver"]):
         try:
             live.account.run_until(until_s)
         except (Exception, NotEmulated, EmulationFailed) as problem:
-            self.problems.append(f"{live.now_s:.3f}: {type(problem).__name__}: {problem}")
-            print(f"quickstep serve: {self.problems[-1]}", file=sys.stderr)
+            live.problem(f"{type(problem).__name__}: {problem}")

@@ -9,6 +9,7 @@ Everything here belongs to the account's thread: reach it through `AccountDriver
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -19,8 +20,16 @@ from simulator.account import EmulatedAccount
 from simulator.aws.sagemaker_load import LoadMeter
 from simulator.physics.fleet import CopyFleet
 from simulator.physics.requests import ClosedLoop, OpenArrivals, Status
-from simulator.run import check_settings, put_endpoint, sagemaker_options, target_per_copy, template_parameters
+from simulator.run import (
+    FIXED_TOKENS,
+    check_settings,
+    put_endpoint,
+    sagemaker_options,
+    target_per_copy,
+    template_parameters,
+)
 from simulator.scenario import Scenario
+from simulator.serve.moto_front import MotoFront
 from simulator.traffic.load import Traffic
 
 CLIENT_STEP_S = 0.25
@@ -52,6 +61,11 @@ class LiveAccount:
 
     def __init__(self, account: EmulatedAccount, scenario: Scenario, resource_id: str, *, seed: int = 0) -> None:
         self.account, self.scenario, self.resource_id = account, scenario, resource_id
+        self.moto = MotoFront(account.stack.account_id)
+        self.requests = 0
+        """Requests of AWS clients so far."""
+        self.problems: list[str] = []
+        """What broke in the account, as opposed to what it refused; oldest first."""
         self._seed = seed
         self._served: dict[str, _Served] = {}
 
@@ -59,6 +73,11 @@ class LiveAccount:
     def now_s(self) -> float:
         """The account's time."""
         return self.account.clock.now_s
+
+    def problem(self, text: str) -> None:
+        """Note that something broke, and say so on standard error."""
+        self.problems.append(f"{self.now_s:.3f}: {text}")
+        print(f"quickstep serve: {text}", file=sys.stderr)
 
     def resource_ids(self) -> list[str]:
         """Everything that can have traffic: `inference-component/<name>`, `endpoint/<e>/variant/<v>` of a single model."""
@@ -151,9 +170,19 @@ class LiveAccount:
 
 @contextmanager
 def live_account(
-    traffic: Traffic, scenario: Scenario, *, template: Path, policy: str, seed: int = 0, **options: Any
+    traffic: Traffic,
+    scenario: Scenario,
+    *,
+    template: Path,
+    policy: str,
+    seed: int = 0,
+    always_in_flight: int = 0,
+    **options: Any,
 ) -> Iterator[LiveAccount]:
-    """Deploy the stack of `template` beside the scenario's endpoint, with `traffic` on it, at the traffic's start."""
+    """Deploy the stack of `template` beside the scenario's endpoint, with `traffic` on it, at the traffic's start.
+
+    `always_in_flight` simulated clients come on top and stay. `options` go to the account.
+    """
     parameters = template_parameters(scenario, policy=policy, target=target_per_copy(scenario, traffic))
     with EmulatedAccount(
         template,
@@ -167,4 +196,12 @@ def live_account(
         check_settings(account)
         live = LiveAccount(account, scenario, put_endpoint(account, scenario), seed=seed)
         live.start_traffic(traffic)
-        yield live
+        if always_in_flight:
+            tokens_in, tokens_out = FIXED_TOKENS
+            live.hold_in_flight(
+                live.resource_id, always_in_flight, input_tokens=tokens_in, output_tokens=tokens_out, who="scenario"
+            )
+        try:
+            yield live
+        finally:
+            live.moto.close()
