@@ -44,6 +44,8 @@ Path = Literal["invoke", "stream", "openai"]
 COMPONENT_HEADER = "x-amzn-sagemaker-inference-component"
 ATTRIBUTES_HEADER = "x-amzn-sagemaker-custom-attributes"
 VARIANT_HEADER = "x-amzn-sagemaker-target-variant"
+OWN_KEYS = {CREDENTIALS["AWS_ACCESS_KEY_ID"]: CREDENTIALS["AWS_SECRET_ACCESS_KEY"], "test": "test"}
+"""Secret keys of the access keys that `quickstep serve` and the emulated functions use."""
 TIMED_OUT = (
     "Your invocation timed out while waiting for a response from container primary. Review the latency metrics for each "
     "container in Amazon CloudWatch, resolve the issue, and try again."
@@ -179,9 +181,8 @@ class Exchange:
         if self._path != "openai":
             return Address(self._endpoint, headers.get(COMPONENT_HEADER), headers.get(VARIANT_HEADER))
         region = await self._driver.call(lambda live: live.account.stack.region)
-        secrets = {CREDENTIALS["AWS_ACCESS_KEY_ID"]: CREDENTIALS["AWS_SECRET_ACCESS_KEY"]}
         try:
-            check_bearer(headers.get("authorization"), region=region, now_s=self._plane.clock(), secrets=secrets)
+            check_bearer(headers.get("authorization"), region=region, now_s=self._plane.clock(), secrets=OWN_KEYS)
         except TokenRefused as error:
             raise ServiceError("AccessDeniedException", str(error), 403) from None
         if COMPONENT_HEADER in headers:
@@ -208,6 +209,8 @@ class Exchange:
             except Broken as broken:
                 body = TIMED_OUT if broken.code == "ModelInvocationTimeExceeded" else broken.message
                 await (await self._model_error(0, body))(scope, receive, send)
+            except TimeoutError:
+                return
 
     def _headers(self) -> dict[str, str]:
         assert self._target is not None
