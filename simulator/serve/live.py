@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from simulator.account import EmulatedAccount
+from simulator.aws.logs import LogsService
 from simulator.aws.sagemaker_load import LoadMeter
 from simulator.physics.fleet import CopyFleet
 from simulator.physics.requests import ClosedLoop, OpenArrivals, Status
@@ -194,6 +195,9 @@ def live_account(
         **options,
     ) as account:
         check_settings(account)
+        account.services["logs"] = LogsService(
+            lambda: account.lambdas.functions, account.logs, account.services["logs"]
+        )
         live = LiveAccount(account, scenario, put_endpoint(account, scenario), seed=seed)
         live.start_traffic(traffic)
         if always_in_flight:
