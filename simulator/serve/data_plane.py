@@ -151,7 +151,7 @@ class Exchange:
             if isinstance(understood, dialects.ContainerRefusal):
                 # It met a copy all the same, for a moment.
                 return Ask(target.fleet, 0, 1, self._plane.limits.invoke_s)
-            limit_s = self._limit_s(understood)
+            limit_s = wishes.limit_s or self._limit_s(understood)
             return Ask(target.fleet, understood.input_tokens, understood.output_tokens, limit_s)
 
         call = await calls.open(prepare)

@@ -107,6 +107,8 @@ def test_f73_time_is_up_for_an_answer_that_takes_too_long():
         assert error.response["Error"]["Code"] == "ModelStreamError"
         # prompt and first step 0.069 s, 43 further steps of 0.04455 s: 44 tokens in two seconds, and the role
         assert data.count(b"data: {") == 45
+        wishes = {"CustomAttributes": "quickstep-emulate: parts=aligned; limit_s=1"}
+        assert received(stream(server, LONG, **wishes))[0].count(b"data: {") == 22
         _, code, message = refused(invoke, server, {**LONG, "stream": False})
         assert code == "ModelError"
         assert "Your invocation timed out while waiting for a response from container primary" in message
