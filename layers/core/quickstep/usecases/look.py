@@ -121,7 +121,7 @@ def _look(
     acted = (
         actor.carry_out(plan, wishes, endpoint_state) if plan.word in permit else Acted.nothing(wishes, endpoint_state)
     )
-    acted = _with_last_reasons(acted, plan, wishes)
+    acted = _with_last_reasons(_with_unasked_forgotten(acted, record, wishes), plan, wishes)
     _save(record, lease, registry, acted, wishes)
     history.record(registry, record, plan, wishes, acted, seen, now_s)
     word, wait_s = (NextWord.WAIT, 2) if acted.asked else (plan.word, plan.wait_s)
@@ -186,6 +186,20 @@ def _with_last_reasons(acted: Acted, plan: EndpointPlan, wishes: tuple[Wish, ...
     states = {
         t: replace(s, last_reason=reasons[t]) if s.last_reason != reasons[t] else s for t, s in acted.states.items()
     }
+    return replace(acted, states=states)
+
+
+def _with_unasked_forgotten(acted: Acted, record: EndpointRecord, wishes: tuple[Wish, ...]) -> Acted:
+    """A scale-in that was decided but not asked for has answered no breach: the look that may ask decides it again.
+
+    A scale-out needs no second decision: while it waits it counts as committed.
+    """
+    states = dict(acted.states)
+    for wish in wishes:
+        target_id, decision = wish.target.target_id, wish.decision
+        before, after = record.state(target_id), states[target_id]
+        if decision.desired < decision.asked and after.queued and after.ask == before.ask:
+            states[target_id] = replace(after, step_memory=before.step_memory)
     return replace(acted, states=states)
 
 
