@@ -143,42 +143,63 @@ def test_f75_a_slow_reader_counts_until_its_last_byte_and_nobody_else_waits_for_
     until(lambda: server.in_flight == 0, "the request is still in flight after its last byte")
 
 
+class Transport:
+    """An ASGI server's side of one request, which takes one piece of the answer at a time."""
+
+    def __init__(self, path, body, headers):
+        raw = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+        self.scope = {"type": "http", "method": "POST", "path": path, "raw_path": path.encode(), "root_path": ""}
+        self.scope |= {"query_string": b"", "headers": raw, "http_version": "1.1", "scheme": "http"}
+        self.scope["asgi"] = {"version": "3.0"}
+        self.sent = []
+        """Sizes of the pieces."""
+        self.gone = asyncio.Event()
+        self._body, self._room = body, asyncio.Semaphore(0)
+
+    async def receive(self):
+        if self._body is not None:
+            body, self._body = self._body, None
+            return {"type": "http.request", "body": body, "more_body": False}
+        await self.gone.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(self, message):
+        if message.get("body"):
+            self.sent.append(len(message["body"]))
+            await self._room.acquire()
+
+    async def take(self, pieces):
+        """Let the answer go on until this many pieces have been sent in all."""
+        async with asyncio.timeout(20):
+            while len(self.sent) < pieces:
+                if self.sent:
+                    self._room.release()
+                await asyncio.sleep(0.02)
+
+
 @pytest.mark.parametrize("path", [EVENT_STREAM, f"{OPENAI}/chat/completions"])
 def test_f75_nothing_is_made_for_a_client_that_does_not_read(server, path):
     """200 MB are asked for; a transport that takes nothing more has been given one piece, and the rest does not exist."""
-    token_bytes, tokens = 100_000, 2_000
-    wishes = f"pace=none; token_bytes={token_bytes}; parts=aligned"
-    body = json.dumps({**LONG, "max_tokens": tokens, "quickstep_emulate": wishes}).encode()
-    sent, state = [], {"gate": None, "gone": None}
-
-    async def receive():
-        if body_left := state.pop("body", None):
-            return {"type": "http.request", "body": body_left, "more_body": False}
-        await state["gone"].wait()
-        return {"type": "http.disconnect"}
-
-    async def send(message):
-        if message.get("body"):
-            sent.append(len(message["body"]))
-            await state["gate"].wait()
+    token_bytes = 100_000
+    wishes = f"token_bytes={token_bytes}; parts=aligned"
+    body = json.dumps({**LONG, "max_tokens": 2_000, "quickstep_emulate": wishes}).encode()
+    headers = {"Authorization": f"Bearer {token()}", **(NAMED if path == EVENT_STREAM else {})}
 
     async def scene():
-        state.update(gate=asyncio.Event(), gone=asyncio.Event(), body=body)
-        headers = [(name.lower().encode(), value.encode()) for name, value in NAMED.items() if "openai" not in path]
-        headers.append((b"authorization", f"Bearer {token()}".encode()))
-        scope = {"type": "http", "method": "POST", "path": path, "raw_path": path.encode(), "root_path": ""}
-        scope |= {"query_string": b"", "headers": headers, "http_version": "1.1", "scheme": "http"}
+        transport = Transport(path, body, headers)
         app = make_app(server.driver, data_plane=data_plane.routes())
-        serving = asyncio.create_task(app({**scope, "asgi": {"version": "3.0"}}, receive, send))
-        while not sent:
-            await asyncio.sleep(0.01)
+        serving = asyncio.create_task(app(transport.scope, transport.receive, transport.send))
+        await transport.take(1)
+        await server.driver.advance(120)
+        log = await server.driver.call(lambda live: live.fleet(RESOURCE).log)
+        assert log.status[-1] == Status.SERVED, "the model has said all its tokens"
         await asyncio.sleep(0.1)
-        assert len(sent) == 1
-        assert sent[0] <= BATCH_BYTES + 2 * token_bytes
+        assert len(transport.sent) == 1
+        await transport.take(4)
+        assert max(transport.sent) <= BATCH_BYTES + 2 * token_bytes
         assert await server.driver.call(lambda live: live.fleet(RESOURCE).in_flight) == 1
-        state["gone"].set()
+        transport.gone.set()
         await serving
-        assert len(sent) == 1
 
     asyncio.run(scene())
     until(lambda: server.in_flight == 0, "the request of a client that has gone is still in flight")

@@ -113,6 +113,9 @@ def test_f73_time_is_up_for_an_answer_that_takes_too_long():
         assert code == "ModelError"
         assert "Your invocation timed out while waiting for a response from container primary" in message
         until(lambda: server.in_flight == 0, "a request whose time is up is still in flight")
+        b"".join(stream(server, {**LONG, "max_tokens": 2}))
+        advance(server, 10)
+        assert server.on_account(lambda live: live.problems) == [], "a request that is over has no time limit any more"
 
 
 def test_f75_a_reader_that_never_reads_is_cut_off_when_its_time_is_up():
