@@ -46,15 +46,12 @@ class Served:
 
     def aws(self, *words: str) -> Any:
         """Run the AWS CLI; what it printed, as JSON. AssertionError with its words if it fails."""
-        done = self.aws_process(*words)
-        assert done.returncode == 0, f"aws {' '.join(words)}: {done.stderr}"
-        return json.loads(done.stdout) if done.stdout.strip() else None
-
-    def aws_process(self, *words: str) -> subprocess.CompletedProcess[str]:
         hidden = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
         variables = {**hidden, **self.facts["environment"], "AWS_CONFIG_FILE": os.devnull, "AWS_PAGER": ""}
         command = [sys.executable, "-m", "awscli", *words, "--output", "json"]
-        return subprocess.run(command, env=variables, capture_output=True, text=True, timeout=60)
+        done = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0, f"aws {' '.join(words)}: {done.stderr}"
+        return json.loads(done.stdout) if done.stdout.strip() else None
 
     def state(self) -> dict[str, Any]:
         return httpx.get(f"{self.url}/_quickstep/state", timeout=30).raise_for_status().json()
@@ -85,8 +82,9 @@ def serving(*arguments: str) -> Iterator[Served]:
             process.wait(timeout=20)
 
 
-def start(*arguments: str) -> subprocess.Popen[str]:
-    """The process, with its output in pipes; it prints its facts on one line."""
-    command = [sys.executable, "-m", "simulator.cli.main", "serve", "--port", "0", "--json", *arguments]
+def start(*arguments: str, as_json: bool = True) -> subprocess.Popen[str]:
+    """The process, with its standard output in a pipe; as JSON it prints its facts on one line."""
+    how = ["--json"] if as_json else []
+    command = [sys.executable, "-m", "simulator.cli.main", "serve", "--port", "0", *how, *arguments]
     variables = {**os.environ, "PYTHONPATH": PYTHON_PATH}
     return subprocess.Popen(command, cwd=ROOT, env=variables, stdout=subprocess.PIPE, text=True)
