@@ -24,10 +24,11 @@ COPIES = "sagemaker:inference-component:DesiredCopyCount"
 
 @dataclass(frozen=True, eq=False)
 class Served:
-    """A running server. `facts` is what `serve --json` printed."""
+    """A running server. `facts` is what `serve --json` wrote, `told` what it printed for people."""
 
     process: subprocess.Popen[str]
     facts: dict[str, Any]
+    told: str
 
     @property
     def url(self) -> str:
@@ -68,23 +69,29 @@ class Served:
 
 
 @contextmanager
-def serving(*arguments: str) -> Iterator[Served]:
-    """`quickstep serve --port 0` with further arguments, until the end of the block."""
-    with start(*arguments) as process:
-        assert process.stdout is not None
-        line = process.stdout.readline()
-        assert line, "quickstep serve ended before it answered"
-        try:
-            yield Served(process, json.loads(line))
-        finally:
-            if process.poll() is None:
-                process.send_signal(signal.SIGINT)
-            process.wait(timeout=20)
-
-
-def start(*arguments: str, as_json: bool = True) -> subprocess.Popen[str]:
-    """The process, with its standard output in a pipe; as JSON it prints its facts on one line."""
-    how = ["--json"] if as_json else []
-    command = [sys.executable, "-m", "simulator.cli.main", "serve", "--port", "0", *how, *arguments]
+def serving(facts_file: Path, *arguments: str) -> Iterator[Served]:
+    """`quickstep serve --port 0` with further arguments; at the end of the block Ctrl-C, which must end it cleanly."""
+    command = [
+        sys.executable,
+        "-m",
+        "simulator.cli.main",
+        "serve",
+        "--port",
+        "0",
+        "--json",
+        str(facts_file),
+        *arguments,
+    ]
     variables = {**os.environ, "PYTHONPATH": PYTHON_PATH}
-    return subprocess.Popen(command, cwd=ROOT, env=variables, stdout=subprocess.PIPE, text=True)
+    with subprocess.Popen(command, cwd=ROOT, env=variables, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            told = []
+            while not (told and told[-1].startswith("  --resource-id")):
+                told.append(process.stdout.readline())
+                assert told[-1], "quickstep serve ended before it had told everything"
+            yield Served(process, json.loads(facts_file.read_text()), "".join(told))
+        finally:
+            process.send_signal(signal.SIGINT)
+            rest = process.stdout.read()
+        assert (process.wait(timeout=30), rest) == (0, "stopped\n")

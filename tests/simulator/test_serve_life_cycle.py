@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import json
-import signal
 from collections.abc import Iterator
 from typing import Any
 
 import boto3
-import httpx
 import pytest
 from botocore.exceptions import ClientError
 
 from quickstep import clients
-from tests.simulator.serve_process import COPIES, Served, serving, start
+from tests.simulator.serve_process import COPIES, Served, serving
 
 INSTANCES = "sagemaker:variant:DesiredInstanceCount"
 SCENARIO = """\
@@ -26,9 +24,10 @@ HIGH_RESOLUTION = {"PredefinedMetricType": "SageMakerInferenceComponentConcurren
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory) -> Iterator[Served]:
-    scenario = tmp_path_factory.mktemp("serve") / "scenario.yaml"
+    folder = tmp_path_factory.mktemp("serve")
+    scenario = folder / "scenario.yaml"
     scenario.write_text(SCENARIO)
-    with serving("--speed", "10", "--scenario", str(scenario)) as server:
+    with serving(folder / "facts.json", "--speed", "10", "--scenario", str(scenario)) as server:
         server.advance(20)
         # The API's first call enters the template's own target into its lists.
         server.client("application-autoscaling").describe_scalable_targets(ServiceNamespace="sagemaker")
@@ -97,6 +96,16 @@ def left(served: Served) -> dict[str, Any]:
         ],
         "actions": autoscaling.describe_scheduled_actions(**everything)["ScheduledActions"],
     }
+
+
+def test_people_and_programs_are_told_the_same_url_and_environment(served):
+    lines = served.told.splitlines()
+    exports = dict(line.removeprefix("export ").split("=", 1) for line in lines if line.startswith("export "))
+    assert exports == served.facts["environment"]
+    assert set(exports) == {"AWS_ENDPOINT_URL", "AWS_DEFAULT_REGION", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"}
+    assert served.url in lines[0] and "111122223333" in lines[0]
+    assert "signatures are not checked" in lines[1]
+    assert served.state()["speed"] == served.facts["speed"] == 10
 
 
 def test_the_aws_cli_takes_a_component_through_its_whole_life_and_nothing_is_left_behind(served, made):
@@ -410,19 +419,3 @@ def test_services_that_the_account_lacks_are_motos_in_the_same_account(served):
         served.client("braket").search_devices(filters=[])
     assert gap.value.response["Error"]["Code"] == "NotImplemented"
     assert gap.value.response["ResponseMetadata"]["RetryAttempts"] == 0
-
-
-def test_people_are_told_what_to_export_and_ctrl_c_ends_it_cleanly():
-    with start("--speed", "100", as_json=False) as process:
-        lines = []
-        while "describe-scaling-activities" not in "".join(lines):
-            lines.append(process.stdout.readline())
-            assert lines[-1], "it ended before it had told everything"
-        exports = dict(
-            line.removeprefix("export ").strip().split("=", 1) for line in lines if line.startswith("export ")
-        )
-        assert set(exports) == {"AWS_ENDPOINT_URL", "AWS_DEFAULT_REGION", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"}
-        assert httpx.get(exports["AWS_ENDPOINT_URL"] + "/_quickstep/state").json()["speed"] == 100
-        process.send_signal(signal.SIGINT)
-        rest = process.stdout.read()
-        assert (process.wait(timeout=20), rest.splitlines()[-1]) == (0, "stopped")
