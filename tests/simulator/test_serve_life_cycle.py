@@ -413,6 +413,7 @@ def test_services_that_the_account_lacks_are_motos_in_the_same_account(served):
     served.client("s3").create_bucket(Bucket="mine", CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
     served.client("s3").put_object(Bucket="mine", Key="a/b c", Body=b"\x00hello")
     assert served.client("s3").get_object(Bucket="mine", Key="a/b c")["Body"].read() == b"\x00hello"
+    assert served.client("s3").head_object(Bucket="mine", Key="a/b c")["ContentLength"] == 6
     role = served.client("iam").create_role(RoleName="r", AssumeRolePolicyDocument="{}")["Role"]["Arn"]
     assert role == "arn:aws:iam::111122223333:role/r"
     with pytest.raises(ClientError) as gap:
