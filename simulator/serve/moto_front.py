@@ -57,7 +57,9 @@ class MotoFront:
         status, headers, body = found or (404, {}, "")
         if status == 404 and body in ("", b"", "Not yet implemented"):
             raise NotEmulated(f"{scope}: moto does not have {request.method} {request.path}")
-        kept = {str(name): str(value) for name, value in dict(headers).items() if name.lower() not in _UNSENT}
+        # The length of a HEAD's answer is that of the body which is not sent.
+        dropped = _UNSENT - {"content-length"} if request.method == "HEAD" else _UNSENT
+        kept = {str(name): str(value) for name, value in dict(headers).items() if name.lower() not in dropped}
         return HttpAnswer(status, kept, body.encode() if isinstance(body, str) else bytes(body or b""))
 
     def close(self) -> None:
