@@ -212,6 +212,12 @@ def test_a_refusal_that_is_wished_is_one_of_the_models_errors(server, wish, stat
     assert invoke(server, FIFTY, CustomAttributes=attributes)["ResponseMetadata"]["HTTPStatusCode"] == 200
 
 
+def test_a_body_of_seven_megabytes_is_read_and_refused(server):
+    status, code, message = refused(invoke, server, {"prompt": "x" * 7_000_000})
+    assert (status, code) == (400, "ValidationError")
+    assert "longer than the 6291456 bytes" in message
+
+
 def test_a_wish_nobody_understands_is_refused_by_name(server):
     status, code, message = refused(invoke, server, {**FIFTY, "quickstep_emulate": "brake=1"})
     assert (status, code) == (400, "ValidationError")
@@ -236,6 +242,13 @@ def test_the_openai_path_names_the_component_in_the_path_only(server):
     headers = {"Authorization": f"Bearer {token()}", "X-Amzn-SageMaker-Inference-Component": COMPONENT}
     assert httpx.post(url, json=FIFTY, headers=headers).status_code == 400
     assert httpx.post(url, json=FIFTY).status_code == 403
+
+
+def test_the_openai_path_is_for_chat(server):
+    headers = {"Authorization": f"Bearer {token()}"}
+    answer = httpx.post(f"{server.url}{OPENAI}/chat/completions", json={"prompt": "The sea"}, headers=headers)
+    assert answer.status_code == 400
+    assert "messages: Field required" in answer.json()["error"]["message"]
 
 
 @pytest.mark.parametrize(

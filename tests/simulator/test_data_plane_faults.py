@@ -1,4 +1,4 @@
-"""What goes wrong on the way to a model and back (faults F73 to F78 of the catalogue, the data plane's share)."""
+"""What goes wrong on the way to a model and back (faults F73 to F77 of the catalogue, the data plane's share)."""
 
 from __future__ import annotations
 
@@ -205,7 +205,7 @@ def test_f75_nothing_is_made_for_a_client_that_does_not_read(server, path):
     until(lambda: server.in_flight == 0, "the request of a client that has gone is still in flight")
 
 
-# ---------------------------------------------------------------- F76, F77, F78
+# ---------------------------------------------------------------- F76, F77
 
 
 def test_f76_a_container_that_fails_inside_a_200_ends_its_answer_in_good_order(server):
@@ -237,7 +237,7 @@ def test_f77_a_container_may_answer_in_lines_of_json(server):
     assert events[-1]["generated_text"] == "".join(event["token"]["text"] for event in events)
 
 
-def test_f78_a_pause_in_the_middle_is_not_an_end(server):
+def test_a_pause_in_the_middle_is_not_an_end(server):
     """A model that says nothing for 10 s, while a client waits on."""
     begun_s = server.driver.now_s
     data = b"".join(stream(server, {**FIFTY, "quickstep_emulate": "stall_after_tokens=25; stall_s=10"}))

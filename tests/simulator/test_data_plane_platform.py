@@ -38,7 +38,7 @@ from tests.simulator.streaming_server import (
 )
 
 
-def test_limits_are_kept():
+def test_f78_requests_beyond_the_cap_are_refused_at_once_and_so_are_bodies_beyond_the_limit():
     limits = Limits(body_bytes=1000, open_calls=1)
     with served(limits=limits) as server:
         status, code, message = refused(invoke, server, {"prompt": "x" * 1000})
