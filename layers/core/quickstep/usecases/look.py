@@ -121,7 +121,7 @@ def _look(
     acted = (
         actor.carry_out(plan, wishes, endpoint_state) if plan.word in permit else Acted.nothing(wishes, endpoint_state)
     )
-    acted = _with_last_reasons(_with_unasked_forgotten(acted, record, wishes), plan, wishes)
+    acted = _with_last_reasons(acted, plan, wishes)
     _save(record, lease, registry, acted, wishes)
     history.record(registry, record, plan, wishes, acted, seen, now_s)
     word, wait_s = (NextWord.WAIT, 2) if acted.asked else (plan.word, plan.wait_s)
@@ -189,29 +189,24 @@ def _with_last_reasons(acted: Acted, plan: EndpointPlan, wishes: tuple[Wish, ...
     return replace(acted, states=states)
 
 
-def _with_unasked_forgotten(acted: Acted, record: EndpointRecord, wishes: tuple[Wish, ...]) -> Acted:
-    """A scale-in that was decided but not asked for has answered no breach: the look that may ask decides it again.
-
-    A scale-out needs no second decision: while it waits it counts as committed.
-    """
-    states = dict(acted.states)
-    for wish in wishes:
-        target_id, decision = wish.target.target_id, wish.decision
-        before, after = record.state(target_id), states[target_id]
-        if decision.desired < decision.asked and after.queued and after.ask == before.ask:
-            states[target_id] = replace(after, step_memory=before.step_memory)
-    return replace(acted, states=states)
-
-
 def _save(record: EndpointRecord, lease: Lease, registry: Registry, acted: Acted, wishes: tuple[Wish, ...]) -> None:
     for wish in wishes:
         target_id = wish.target.target_id
         before = replace(record.state(target_id), last_look_s=None)
-        after = replace(acted.states[target_id], last_look_s=None)
+        after = replace(_unless_unasked(wish, record.state(target_id), acted.states[target_id]), last_look_s=None)
         if after != before:
             registry.save_target_state(lease, target_id, after)
     if acted.endpoint_state != record.endpoint_state:
         registry.save_endpoint_state(lease, acted.endpoint_state)
+
+
+def _unless_unasked(wish: Wish, before: TargetState, after: TargetState) -> TargetState:
+    """The state to keep: a scale-in that was decided but not asked for has answered no breach, so that the look which may
+    ask decides it again. A scale-out needs no second decision: while it waits it counts as committed.
+    """
+    decision = wish.decision
+    unasked = decision.desired < decision.asked and after.queued and after.ask == before.ask
+    return replace(after, step_memory=before.step_memory) if unasked else after
 
 
 def _gone(record: EndpointRecord, registry: Registry, lease: Lease, now_s: float, why: str) -> LookOutcome:
