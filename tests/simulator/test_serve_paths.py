@@ -103,6 +103,31 @@ def test_what_is_not_emulated_is_one_clear_error_that_no_sdk_repeats(web, scope,
     assert said in answer.json()["message"]
 
 
+@pytest.mark.parametrize(
+    ("scope", "more", "said"),
+    [
+        (
+            "dynamodb",
+            {"x-amz-target": "DynamoDBStreams_20120810.ListStreams"},
+            "DynamoDBStreams_20120810.ListStreams is no",
+        ),
+        ("states", {}, "POST / is no operation of states"),
+        ("sagemaker", {"x-amz-target": "Nope.Do"}, "Nope.Do is no operation of sagemaker"),
+    ],
+)
+def test_a_request_to_one_of_its_services_never_goes_to_moto_which_knows_nothing_of_them(web, scope, more, said):
+    answer = web.post("/", content=b"{}", headers=headers(scope, **more))
+    assert (answer.status_code, answer.headers["x-amzn-errortype"]) == (404, "UnknownOperationException")
+    assert said in answer.json()["message"]
+
+
+def test_a_payload_that_is_no_text_is_refused_as_lambda_does(web):
+    driver: AccountDriver = web.app.state.driver
+    name = driver.submit(lambda live: live.account.stack["ControlFunction"].name).result()
+    answer = web.post(f"/2015-03-31/functions/{name}/invocations", content=b"\xff\x00", headers=headers("lambda"))
+    assert (answer.status_code, answer.headers["x-amzn-errortype"]) == (400, "InvalidRequestContentException")
+
+
 def test_an_emulation_that_breaks_is_an_internal_failure_and_noted_as_a_problem(web):
     driver: AccountDriver = web.app.state.driver
 
