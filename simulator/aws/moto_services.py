@@ -25,9 +25,7 @@ class MotoService:
 
     def __init__(self, name: str, *, account_id: str, region: str) -> None:
         self._name, self._account_id, self._region = name, account_id, region
-        self._mock: Any = None
         self._client: Any = None
-        self._account_before: str | None = None
 
     def call(self, operation: str, params: Mapping[str, Any]) -> dict[str, Any]:
         """Carry out one API operation; raises ServiceError with moto's code and message for a refusal."""
@@ -50,20 +48,12 @@ class MotoService:
 
     def close(self) -> None:
         """Stop moto, if this service started it."""
-        if self._mock is None:
-            return
-        self._mock.stop()
-        self._mock = self._client = None
-        if self._account_before is None:
-            os.environ.pop("MOTO_ACCOUNT_ID", None)
-        else:
-            os.environ["MOTO_ACCOUNT_ID"] = self._account_before
+        if self._client is not None:
+            self._client = None
+            stop_moto()
 
     def _start(self) -> None:
-        self._account_before = os.environ.get("MOTO_ACCOUNT_ID")
-        os.environ["MOTO_ACCOUNT_ID"] = self._account_id
-        self._mock = mock_aws(config={"core": {"mock_credentials": False, "reset_boto3_session": False}})
-        self._mock.start()
+        start_moto(self._account_id)
         session = botocore.session.Session()
         session.register_component("data_loader", _LOADER)
         self._client = session.create_client(
@@ -71,4 +61,28 @@ class MotoService:
         )
 
 
+def start_moto(account_id: str) -> None:
+    """Let moto answer in this process, for that account, until `stop_moto` has been called as often."""
+    if not _running:
+        _accounts_before.append(os.environ.get("MOTO_ACCOUNT_ID"))
+        os.environ["MOTO_ACCOUNT_ID"] = account_id
+    mock = mock_aws(config={"core": {"mock_credentials": False, "reset_boto3_session": False}})
+    mock.start()
+    _running.append(mock)
+
+
+def stop_moto() -> None:
+    """Take back one `start_moto`; with the last one moto's data is gone."""
+    _running.pop().stop()
+    if _running:
+        return
+    before = _accounts_before.pop()
+    if before is None:
+        os.environ.pop("MOTO_ACCOUNT_ID", None)
+    else:
+        os.environ["MOTO_ACCOUNT_ID"] = before
+
+
+_running: list[Any] = []
+_accounts_before: list[str | None] = []
 _LOADER = create_loader()

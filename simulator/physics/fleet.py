@@ -201,6 +201,10 @@ class CopyFleet:
         copies = self._copies
         return copies.load[copies.copy_id.index(copy_id)] % OFF if copy_id in copies.copy_id else 0
 
+    def status_of(self, request: int) -> Status:
+        """What has become of a request, by its number in the log; IndexError if there is none."""
+        return Status(self._requests.status[request])
+
     def take_window(self, now_s: float) -> Window:
         """Advance to `now_s` and give what happened since the last window was taken (first: since the start)."""
         self.advance(now_s)

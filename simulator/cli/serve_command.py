@@ -1,0 +1,146 @@
+"""`quickstep serve`: the emulated account over HTTP, in real time, for the AWS CLI, boto3 and every other AWS client."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from simulator.cli.failures import UsageProblem, project_root, write_json
+from simulator.physics.requests import OpenArrivals
+from simulator.run import POLICIES
+from simulator.scenario import Scenario, ScenarioError, read_scenario
+from simulator.serve.app import make_app
+from simulator.serve.driver import AccountDriver
+from simulator.serve.live import LiveAccount, live_account
+from simulator.serve.server import AddressInUse, listen, run, url_of
+from simulator.traffic.load import Traffic, load_traffic
+from simulator.traffic.rows import TraceError
+
+DEFAULT_PORT = 4599
+QUIET_IN_FLIGHT = 1
+"""Users without a trace: enough for metrics to exist."""
+MAX_SPEED = 3600.0
+CREDENTIALS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
+
+
+def serve(
+    port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.")] = DEFAULT_PORT,
+    scenario: Annotated[Path | None, typer.Option(help="Scenario YAML; default: one copy, one user.")] = None,
+    speed: Annotated[float, typer.Option(help="Virtual seconds per second: at 60 a minute passes in a second.")] = 1.0,
+    trace: Annotated[str | None, typer.Option(help="Traffic, as for simulate; wins over the scenario's.")] = None,
+    policy: Annotated[str, typer.Option(help=f"One of {', '.join(POLICIES)}.")] = POLICIES[0],
+    seed: Annotated[int, typer.Option(help="For everything that is drawn: delays, traffic.")] = 0,
+    host: Annotated[
+        str, typer.Option(help="Address to listen on. Nothing is authenticated: keep it local.")
+    ] = "127.0.0.1",
+    template: Annotated[Path | None, typer.Option(help="SAM template; default: the one of this checkout.")] = None,
+    json_out: Annotated[
+        str | None, typer.Option("--json", help='Write {url, environment, …} once it answers; "-" is standard output.')
+    ] = None,
+) -> None:
+    """Serve the emulated account, with Quickstep deployed in it, to real AWS clients until Ctrl-C.
+
+    The deployed template, functions and state machine run; time passes as on the wall, or --speed times as fast. Exit code
+    2 for input that cannot be used, a port in use included.
+    """
+    if not 0 < speed <= MAX_SPEED:
+        raise UsageProblem(f"speed {speed:g} is not possible; give one above 0 and up to {MAX_SPEED:g}")
+    if policy not in POLICIES:
+        raise UsageProblem(f"policy {policy!r} is not one of {', '.join(POLICIES)}")
+    wanted, traffic = _read(scenario, trace, seed)
+    always_in_flight = 0 if traffic.name else QUIET_IN_FLIGHT
+    path = template or project_root() / "template.yaml"
+    # A handler that runs takes sys.stdout for its log, so what is said to the user goes to the stream of now.
+    out = sys.stdout
+    try:
+        listening = listen(host, port)
+    except AddressInUse as problem:
+        raise UsageProblem(f"{problem}; give another --port, or 0 for a free one") from None
+    with listening:
+        driver = AccountDriver(
+            lambda: live_account(
+                traffic, wanted, template=path, policy=policy, seed=seed, always_in_flight=always_in_flight
+            ),
+            speed=speed,
+        )
+        with driver:
+            facts = driver.submit(lambda live: _facts(live, url_of(listening), speed)).result()
+
+            def on_ready() -> None:
+                if json_out == "-":
+                    print(json.dumps(facts, sort_keys=True), file=out, flush=True)
+                else:
+                    write_json(facts, json_out)
+                    print(_greeting(facts), file=out, flush=True)
+
+            run(make_app(driver), listening, on_ready=on_ready)
+    if json_out != "-":
+        print("stopped", file=out)
+
+
+def _read(scenario_file: Path | None, trace: str | None, seed: int) -> tuple[Scenario, Traffic]:
+    try:
+        scenario = read_scenario(scenario_file) if scenario_file is not None else Scenario(name="serve")
+        part, start_s = scenario.traffic, float(math.floor(time.time()))
+        if trace is None and part.trace is None:
+            return scenario, Traffic(
+                OpenArrivals((), (), (), start_s), "", "none", start_s, start_s, 1.0, requests_read=0
+            )
+        traffic = load_traffic(
+            trace or part.trace or "",
+            profile=scenario.profile,
+            seed=seed,
+            start_s=start_s,
+            scale=part.scale,
+            mean_copies=part.mean_copies,
+            duration_s=part.duration_s,
+            offset_s=part.offset_s,
+        )
+    except (ScenarioError, TraceError) as error:
+        raise UsageProblem(str(error)) from None
+    return scenario, traffic
+
+
+def _facts(live: LiveAccount, url: str, speed: float) -> dict[str, Any]:
+    stack = live.account.stack
+    return {
+        "url": url,
+        "speed": speed,
+        "account_id": stack.account_id,
+        "region": stack.region,
+        "stack": stack.name,
+        "resource_id": live.resource_id,
+        "environment": {"AWS_ENDPOINT_URL": url, "AWS_DEFAULT_REGION": stack.region, **CREDENTIALS},
+    }
+
+
+def _greeting(facts: dict[str, Any]) -> str:
+    component = facts["resource_id"].rpartition("/")[2]
+    kind = "inference-component" if facts["resource_id"].startswith("inference-component/") else "variant"
+    dimension = "DesiredCopyCount" if kind == "inference-component" else "DesiredInstanceCount"
+    exports = "\n".join(f"export {name}={value}" for name, value in facts["environment"].items())
+    look = (
+        f"aws sagemaker describe-inference-component --inference-component-name {component}"
+        if kind == "inference-component"
+        else f"aws sagemaker describe-endpoint --endpoint-name {facts['resource_id'].split('/')[1]}"
+    )
+    return f"""\
+The emulated account {facts["account_id"]} in {facts["region"]}, with stack {facts["stack"]}, answers at {facts["url"]}
+({facts["speed"]:g} virtual seconds per second; signatures are not checked; Ctrl-C ends it and forgets everything)
+
+{exports}
+
+{look}
+aws application-autoscaling describe-scalable-targets --service-namespace sagemaker
+aws cloudwatch describe-alarms --query 'MetricAlarms[].[AlarmName,StateValue]' --output text
+curl -s {facts["url"]}/_quickstep/load -d '{{"in_flight": 40}}'      # users come
+curl -s {facts["url"]}/_quickstep/advance -d '{{"seconds": 300}}'    # five minutes at once
+curl -s {facts["url"]}/_quickstep/state
+aws application-autoscaling describe-scaling-activities --service-namespace sagemaker \\
+  --resource-id {facts["resource_id"]} --scalable-dimension sagemaker:{kind}:{dimension}"""
