@@ -15,6 +15,7 @@ from simulator.cli.failures import UsageProblem, project_root, write_json
 from simulator.physics.requests import OpenArrivals
 from simulator.run import POLICIES
 from simulator.scenario import Scenario, ScenarioError, read_scenario
+from simulator.serve import data_plane
 from simulator.serve.app import make_app
 from simulator.serve.driver import AccountDriver
 from simulator.serve.live import LiveAccount, live_account
@@ -79,7 +80,7 @@ def serve(
                     write_json(facts, json_out)
                     print(_greeting(facts), file=out, flush=True)
 
-            run(make_app(driver), listening, on_ready=on_ready)
+            run(make_app(driver, data_plane=data_plane.routes()), listening, on_ready=on_ready)
     if json_out != "-":
         print("stopped", file=out)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from array import array
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Container, Iterator, Sequence
 from heapq import heapify, heappush
 
 import numpy as np
@@ -18,6 +18,10 @@ from simulator.physics.requests import Status
 
 OFF = 1 << 40
 """Added to the load of a slot that does not serve, so that `min(load)` finds serving copies only."""
+
+
+_ROUNDING = 1e-9
+"""In tokens: what rounding may lack of a whole token."""
 
 
 class RequestColumns:
@@ -155,8 +159,32 @@ class CopySlots:
     def _prefill(self, request: int) -> float:
         return self.profile.prefill_base_s + self.profile.prefill_s_per_token * self.requests.tokens_in[request]
 
-    def clear(self, slot: int, now: float) -> list[int]:
-        """Break everything on the copy; the requests that were queued or running, in order of arrival."""
+    def generated(self, wanted: Container[int], now: float) -> Iterator[tuple[int, int, float]]:
+        """Of the wanted requests that run: how many tokens have come by `now`, and when the next one is due.
+
+        Token k comes when the decode clock has gone k tokens from admission, the first one at `first`, the last one
+        with the completion. When the next is due holds if nothing else changes on the copy until then.
+        """
+        requests = self.requests
+        for slot, running in enumerate(self.running):
+            passed, stall, n = now - self.last[slot], self.stall[slot], self.count[slot]
+            clock = self.clock[slot] + max(0.0, passed - stall) / self.tau[n] if n else 0.0
+            for end, request in running:
+                if request not in wanted:
+                    continue
+                if now < requests.first[request]:
+                    yield request, 0, requests.first[request]
+                    continue
+                begun = end - requests.tokens_out[request]
+                tokens = max(1, min(math.floor(clock - begun + _ROUNDING), requests.tokens_out[request] - 1))
+                to_go_s = max(0.0, begun + tokens + 1 - clock) * self.tau[n]
+                yield request, tokens, now + max(0.0, stall - passed) + to_go_s
+
+    def clear(self, slot: int, now: float, unread: Sequence[int] = ()) -> list[int]:
+        """Break everything on the copy; the requests that were queued or running, in order of arrival.
+
+        `unread`: complete requests that the copy still counts; they are broken too.
+        """
         self.settle(slot, now)
         status = self.requests.status
         lost = [request for _, request in self.running[slot]]
@@ -166,7 +194,8 @@ class CopySlots:
         self.clock[slot] = self.stall[slot] = 0.0
         self.next_done[slot] = math.inf
         self.running[slot], self.queue[slot] = [], deque()
-        return sorted(lost)
+        self.load[slot] -= len(unread)
+        return sorted([*lost, *unread])
 
     def close_window(self, start: float, now: float) -> tuple[float, dict[str, tuple[float, int]]]:
         """End the window: the integral of the load over all copies, and each copy's mean and maximum load.

@@ -35,7 +35,7 @@ import numpy as np
 
 from simulator.physics.copies import OFF, CopySlots, RequestColumns
 from simulator.physics.profiles import ServiceProfile
-from simulator.physics.requests import Arrivals, ClosedLoop, RequestLog, Status, Window
+from simulator.physics.requests import Arrivals, ClosedLoop, Progress, RequestLog, Status, Window
 from simulator.physics.routing import ROUTINGS, unit_draw
 
 _SEND_NEXT = -1
@@ -88,6 +88,8 @@ class CopyFleet:
         self._copies = CopySlots(profile, self._requests)
         self._serving: list[int] = []
         self._known: set[str] = set()
+        self._live: set[int] = set()
+        """Requests of clients outside the simulation that have not been closed: their copy counts them until then."""
         self._oldest = 0
         """No request before this one can still lose its client."""
         self._again: deque[tuple[float, int]] = deque()
@@ -128,7 +130,8 @@ class CopyFleet:
             self._serving.remove(slot)
             self._copies.load[slot] += OFF
         if not drain:
-            self._break(self._copies.clear(slot, self._now))
+            unread = [i for i in self._live if self._requests.slot[i] == slot and self._is_unread(i)]
+            self._break(self._copies.clear(slot, self._now, unread))
         self._copies.free_if_empty(slot, self._window_start)
 
     def advance(self, until_s: float) -> None:
@@ -164,13 +167,67 @@ class CopyFleet:
 
         For clients that are not simulated (the emulated account behind a port). Its first attempt is made at once.
         """
+        return self._add(now_s, input_tokens, output_tokens, live=False)
+
+    # ------------------------------------------------------------------ clients that are not simulated
+
+    def open_request(self, now_s: float, input_tokens: int, output_tokens: int) -> int:
+        """As `submit`, for a client outside the simulation: one attempt, no patience, and in flight until it is closed.
+
+        With no serving copy its status is LOST_NO_CAPACITY at once. Its copy counts it until `close_request`, also when
+        the last token has come: a client that reads slowly has not got its answer yet.
+        """
+        return self._add(now_s, input_tokens, output_tokens, live=True)
+
+    def progress(self, now_s: float) -> list[Progress]:
+        """Advance to `now_s` and tell how far every request is that was opened and not closed; by number."""
+        self.advance(now_s)
+        requests = self._requests
+        found = {i: Progress(i, Status.OPEN, 0, math.inf) for i in self._live}
+        for request, tokens, next_at in self._copies.generated(self._live, self._now):
+            found[request] = Progress(request, Status.OPEN, tokens, self.start_s + next_at)
+        for request in self._live:
+            status = Status(requests.status[request])
+            if status is not Status.OPEN:
+                tokens = requests.tokens_out[request] if status is Status.SERVED else 0
+                found[request] = Progress(request, status, tokens, math.inf)
+        return [found[request] for request in sorted(found)]
+
+    def close_request(self, request: int, now_s: float) -> None:
+        """The client of an opened request has its answer, or has gone: what is left of it is given up.
+
+        ValueError for a request that was not opened or is closed already.
+        """
+        self.advance(now_s)
+        if request not in self._live:
+            raise ValueError(f"request {request} was not opened, or is closed already")
+        self._live.remove(request)
+        slot = self._requests.slot[request]
+        if self._requests.status[request] == Status.OPEN:
+            self._requests.status[request] = Status.LEFT
+            self._copies.take_away(request, self._now)
+        elif self._is_unread(request):
+            self._copies.settle(slot, self._now)
+            self._copies.load[slot] -= 1
+        else:
+            return
+        self._copies.free_if_empty(slot, self._window_start)
+        self._lose(1)
+
+    def _add(self, now_s: float, input_tokens: int, output_tokens: int, *, live: bool) -> int:
         if input_tokens < 0 or output_tokens < 1:
             raise ValueError("a request has at least 0 input tokens and 1 output token")
         self.advance(now_s)
         request = self._requests.arrived
         self._requests.insert(request, self._now, input_tokens, output_tokens)
+        if live:
+            self._live.add(request)
         self.advance(now_s)
         return request
+
+    def _is_unread(self, request: int) -> bool:
+        """Complete, but still counted by its copy."""
+        return self._requests.status[request] == Status.SERVED
 
     # ------------------------------------------------------------------ what can be seen
 
@@ -273,6 +330,7 @@ class CopyFleet:
         accepted = done = 0
         latency = tokens = 0.0
         closed, random, already, whole, never = self._loop is not None, self._random, arrived, True, math.inf
+        live = self._live
         t_done = min(next_done)
         c_done = next_done.index(t_done)
         t_new = self._now if due else at[arrived] if arrived < len(at) else never
@@ -291,11 +349,13 @@ class CopyFleet:
                 e2e[i] = taken = t - at[i]
                 latency += taken
                 done += 1
-                in_flight -= 1
-                # no dip where a client of the closed loop sends its next request in the same instant
-                if in_flight < low and not (closed and self._clients <= self._level):
-                    low = in_flight
-                load[c] = k - 1
+                gone = not live or i not in live
+                if gone:
+                    in_flight -= 1
+                    # no dip where a client of the closed loop sends its next request in the same instant
+                    if in_flight < low and not (closed and self._clients <= self._level):
+                        low = in_flight
+                    load[c] = k = k - 1
                 stall[c] = 0.0
                 clock[c] = v
                 if waiting[c]:
@@ -315,11 +375,11 @@ class CopyFleet:
                     else:
                         clock[c] = 0.0
                         next_done[c] = never
-                        if k - 1 == OFF:
+                        if k == OFF:
                             copies.free_if_empty(c, self._window_start)
                 t_done = min(next_done)
                 c_done = next_done.index(t_done)
-                if closed:
+                if closed and gone:
                     self._client_free(t)
                     if not due and arrived < len(at):
                         t_new = at[arrived]
@@ -404,13 +464,13 @@ class CopyFleet:
     def _refuse(self, request: int, now: float) -> float:
         """No copy serves: when something will be tried again because of it, or never."""
         self._refused += 1
-        again = math.inf if self._retry is None else now + self._retry
+        again = math.inf if self._retry is None or request in self._live else now + self._retry
         if again < self._requests.at[request] + self._timeout:
             self._again.append((again, request))
             return again
         self._requests.status[request] = Status.LOST_NO_CAPACITY
         self._gave_up += 1
-        if self._loop:
+        if self._loop and request not in self._live:
             self._again.append((again, _SEND_NEXT))
             return again
         return math.inf
@@ -421,7 +481,7 @@ class CopyFleet:
         if timeout == math.inf:
             return math.inf
         at, first, status, arrived = requests.at, requests.first, requests.status, requests.arrived
-        while i < arrived and (status[i] or first[i] <= at[i] + timeout):
+        while i < arrived and (status[i] or first[i] <= at[i] + timeout or i in self._live):
             i += 1
         self._oldest = i
         return (at[i] if i < len(at) else self._now) + timeout
@@ -446,8 +506,9 @@ class CopyFleet:
         self._broken += len(lost)
         self._lose(len(lost))
         if self._loop:
-            for _ in lost:
-                self._client_free(self._now)
+            for request in lost:
+                if request not in self._live:
+                    self._client_free(self._now)
 
     def _lose(self, requests: int) -> None:
         self._in_flight -= requests

@@ -29,6 +29,8 @@ class Status(IntEnum):
     """No copy served while the client was trying."""
     LOST_BROKEN = 4
     """Its copy was taken away under it (a copy removed without draining)."""
+    LEFT = 5
+    """A client that is not simulated went away before its last token."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,6 +122,18 @@ class RequestLog:
     def count(self, status: Status) -> int:
         """How many requests have this status."""
         return int((self.status == status).sum())
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far one submitted request is."""
+
+    request: int
+    status: Status
+    tokens: int
+    """Output tokens that have come; 0 once it is lost."""
+    next_s: float
+    """When the next token is due if nothing else changes; inf while it queues and when it is over."""
 
 
 @dataclass(frozen=True, slots=True)
