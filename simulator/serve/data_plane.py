@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -68,6 +69,7 @@ class Limits:
 def routes(limits: Limits | None = None, *, clock: Callable[[], float] = time.time) -> Sequence[BaseRoute]:
     """The routes of the data plane. `clock` is real time, against which the bearer token is checked."""
     plane = DataPlane(limits or Limits(), clock)
+    logging.getLogger("uvicorn.error").addFilter(_is_news)
 
     def route(path: str, kind: Path) -> Route:
         async def endpoint(request: Request) -> ASGIApp:
@@ -235,6 +237,11 @@ class Exchange:
             return Response(passed_on.to_json(), 424, headers, "application/json")
         document = {"error": {"message": passed_on.message, "type": "server_error", "code": "model_error"}}
         return Response(json.dumps(document), status or 424, headers, "application/json")
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """False for what uvicorn says of an answer that was broken off on purpose: there is no other way to break one off."""
+    return record.msg != "ASGI callable returned without completing response."
 
 
 def _understand(document: Any, wishes: faults.Emulate, target: Target) -> dialects.Prompt | dialects.ContainerRefusal:
