@@ -5,8 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import math
-import os
-import signal
 import sys
 import time
 from pathlib import Path
@@ -72,7 +70,12 @@ def serve(
         listening = listen(host, port)
     except AddressInUse as problem:
         raise UsageProblem(f"{problem}; give another --port, or 0 for a free one") from None
-    with listening:
+    try:
+        gateway_listening = None if gateway_port is None else listen("127.0.0.1", gateway_port)
+    except AddressInUse as problem:
+        listening.close()
+        raise UsageProblem(f"{problem}; give another --gateway-port, or 0 for a free one") from None
+    with listening, gateway_listening or contextlib.nullcontext():
         driver = AccountDriver(
             lambda: live_account(
                 traffic, wanted, template=path, policy=policy, seed=seed, always_in_flight=always_in_flight
@@ -83,21 +86,21 @@ def serve(
             facts = driver.submit(lambda live: _facts(live, url_of(listening), speed)).result()
 
             def on_ready() -> None:
-                if gateway_port is not None:
-                    Thread(target=start_gateway, name="gateway", daemon=True).start()
-                else:
+                if gateway_listening is None:
                     announce()
+                else:
+                    # In a thread: the gateway asks this server for the time before it answers.
+                    Thread(target=start_gateway, name="gateway", daemon=True).start()
 
             def start_gateway() -> None:
-                """In a thread: the gateway's process asks this server for the time before it answers."""
+                assert gateway_listening is not None
                 environment = driver.submit(lambda live: gateway_mount.gateway_environment(live, facts["url"])).result()
                 try:
-                    mounted = gateway_mount.gateway_beside(environment, port=gateway_port or 0)
-                    facts["gateway_url"] = beside.enter_context(mounted)
+                    beside.enter_context(gateway_mount.gateway_beside(environment, gateway_listening))
                 except gateway_mount.GatewayNotStarted as problem:
                     print(f"quickstep serve: {problem}", file=sys.stderr, flush=True)
-                    os.kill(os.getpid(), signal.SIGINT)
-                    return
+                else:
+                    facts["gateway_url"] = url_of(gateway_listening)
                 announce()
 
             def announce() -> None:

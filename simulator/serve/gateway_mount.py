@@ -1,15 +1,15 @@
 """The gateway beside a served account: the deployed function's variables, a process that runs its code, a port.
 
-    with gateway_beside(environment, port=0) as url:
-        OpenAI(base_url=f"{url}/v1", api_key="any")
+    with listen("127.0.0.1", 0) as listening, gateway_beside(environment, listening):
+        OpenAI(base_url=f"{url_of(listening)}/v1", api_key="any")
 
 A process of its own, since inside this one boto3 is answered by the account itself, on the account's thread.
 """
 
 from __future__ import annotations
 
-import json
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -47,22 +47,24 @@ def gateway_environment(live: LiveAccount, url: str) -> dict[str, str]:
 
 
 @contextmanager
-def gateway_beside(environment: Mapping[str, str], *, port: int = 0, log: IO[bytes] | None = None) -> Iterator[str]:
-    """Run the gateway on `port` (0 = a free one) of this machine; the URL. `log` gets what the function would log."""
+def gateway_beside(
+    environment: Mapping[str, str], listening: socket.socket, *, log: IO[bytes] | None = None
+) -> Iterator[None]:
+    """Run the gateway on a socket that listens; it answers from now on. `log` gets what the function would log."""
     command = [sys.executable, "-m", "simulator.serve.gateway_process", "--account", environment["AWS_ENDPOINT_URL"]]
     process = subprocess.Popen(
-        [*command, "--port", str(port)],
+        [*command, "--socket", str(listening.fileno())],
         env=process_environment(environment),
         stdout=subprocess.PIPE,
         stderr=log,
+        pass_fds=(listening.fileno(),),
         cwd=ROOT,
     )
     try:
         assert process.stdout is not None
-        line = process.stdout.readline()
-        if not line:
+        if not process.stdout.readline():
             raise GatewayNotStarted(f"the gateway ended with exit code {process.wait()}; it said why on standard error")
-        yield json.loads(line)["url"]
+        yield
     finally:
         process.terminate()
         process.wait(timeout=10)

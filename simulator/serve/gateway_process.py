@@ -1,9 +1,9 @@
 """The gateway as a process of its own beside `quickstep serve`: real boto3 against the served account, on its time.
 
-    python -m simulator.serve.gateway_process --account http://127.0.0.1:4599 --port 0
+    python -m simulator.serve.gateway_process --account http://127.0.0.1:4599 --socket 7
 
-It needs the variables that the deployed function gets, and AWS_ENDPOINT_URL. Standard output gets one line, `{"url": …}`,
-when it answers; what the function would log goes to standard error.
+It needs the variables that the deployed function gets, and AWS_ENDPOINT_URL. `--socket` is the file descriptor of a socket
+that listens. Standard output gets one line when it answers; what the function would log goes to standard error.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import socket
 import sys
 import threading
 import time
@@ -60,7 +61,7 @@ def main() -> None:
     """Serve until the process is ended."""
     arguments = argparse.ArgumentParser(description="The gateway beside a served account.")
     arguments.add_argument("--account", required=True)
-    arguments.add_argument("--port", type=int, default=0)
+    arguments.add_argument("--socket", type=int, required=True)
     given = arguments.parse_args()
 
     def read() -> tuple[float, float]:
@@ -72,12 +73,8 @@ def main() -> None:
     served = ServedClock(read)
     clock.use(served.now_s)
     front = Front(Account(os.environ["TABLE_NAME"]), gateway_settings(os.environ).patience, sleep=served.sleep)
-    try:
-        server = web.serve(front, given.port)
-    except (OSError, OverflowError) as error:
-        print(f"the gateway cannot listen on port {given.port}: {error}", file=sys.stderr)
-        raise SystemExit(2) from None
-    print(json.dumps({"url": f"http://{web.HOST}:{server.server_port}"}), file=out, flush=True)
+    server = web.serve_on(front, socket.socket(fileno=given.socket))
+    print("ready", file=out, flush=True)
     server.serve_forever()
 
 

@@ -28,8 +28,20 @@ IDLE_S = 75.0
 
 def serve(front: Front, port: int, *, request_s: float = 900.0) -> ThreadingHTTPServer:
     """A server on this machine's loopback; call its `serve_forever`. `request_s` bounds one answer, as Lambda's time-out would."""
-    handler = type("Handler", (_Handler,), {"front": front, "request_s": request_s})
-    return _Server((HOST, port), handler)
+    return _Server((HOST, port), _handler(front, request_s))
+
+
+def serve_on(front: Front, listening: socket.socket, *, request_s: float = 900.0) -> ThreadingHTTPServer:
+    """The same on a socket that listens already."""
+    server = _Server(listening.getsockname()[:2], _handler(front, request_s), bind_and_activate=False)
+    server.socket.close()
+    server.socket = listening
+    server.server_port = listening.getsockname()[1]
+    return server
+
+
+def _handler(front: Front, request_s: float) -> type[_Handler]:
+    return type("Handler", (_Handler,), {"front": front, "request_s": request_s})
 
 
 class _Server(ThreadingHTTPServer):

@@ -7,6 +7,7 @@ The frames are read from the connection here and not through botocore's own iter
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -45,14 +46,19 @@ def payload_parts(body: Any, *, what: str) -> Iterator[bytes]:
 
 def _failure(message: Any, what: str) -> StreamBroken:
     """SageMaker's own error in a stream. Its text is left out: a container may have quoted the prompt in it."""
-    kind = str(message.headers.get(":exception-type") or message.headers.get(":error-code") or INTERNAL)
+    kind = _word(message.headers.get(":exception-type") or message.headers.get(":error-code")) or INTERNAL
     try:
         document = json.loads(message.payload)
     except ValueError:
         document = None
-    code = document.get("ErrorCode") if isinstance(document, dict) and kind == "ModelStreamError" else None
-    code = code if isinstance(code, str) and code else kind
+    code = _word(document.get("ErrorCode")) if isinstance(document, dict) and kind == "ModelStreamError" else None
+    code = code or kind
     return StreamBroken(f"{what}: {_MEANS.get(code, 'the model stopped answering')} ({code})", code=code)
+
+
+def _word(value: Any) -> str | None:
+    """`value` if it is one word, as codes are: it is logged, and a text might be anybody's."""
+    return value if isinstance(value, str) and re.fullmatch(r"[A-Za-z]{1,64}", value) else None
 
 
 _MEANS = {
