@@ -319,7 +319,8 @@ def test_a_client_may_be_less_patient_than_the_gateway_but_not_more(patience, he
 
 def test_a_knock_that_shows_no_effect_is_repeated():
     with stage(ready_after_s=60, waking=lambda _: Waking(State.COLD, eta_s=90.0), outcomes=[Stream(DONE)]) as on:
-        sent(on.ask())
+        said = comments(sent(on.ask()))
+        assert said[0] == "waking component=chat phase=decision eta=90s waited=0s"
         assert [at_s for at_s, _ in on.told("knock")] == [
             0,
             pytest.approx(16, abs=9),

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Generator, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Protocol
 
@@ -31,7 +31,7 @@ from quickstep.front.asked import Asked, asked
 from quickstep.front.aws import Model
 from quickstep.front.http import JSON, SSE, Refusal, Request, Response, error_document, json_response
 from quickstep.front.record import Record
-from quickstep.front.waking import State, Waking
+from quickstep.front.waking import Phase, State, Waking
 from quickstep.gateways.held_requests import Place
 from quickstep.gateways.sagemaker_runtime import MAX_STREAM_S
 
@@ -309,6 +309,8 @@ class Front:
                 knocked_s = now_s
             elif at.state is State.FAILED and at.phase is None:
                 raise Refusal(503, "model_failed", f"The inference component cannot serve: {at.reason}")
+            if at.state is State.COLD:
+                at = replace(at, state=State.WAKING, phase=Phase.DECISION)  # We have knocked: it only has to be seen.
             if now_s >= until_s:
                 raise _turned_away(model, f"no copy serves after {now_s - since_s:.0f} s")
             if now_s >= beat_s:
