@@ -11,6 +11,11 @@ import pytest
 from quickstep.errors import InvalidSettings
 from quickstep.front import settings as gateway
 from quickstep.front.lambda_runtime import ERROR_BODY, ERROR_TYPE
+from simulator.account import EmulatedAccount
+from simulator.aws.iam_policy import Request
+from simulator.errors import ServiceError
+from simulator.run import put_endpoint, sagemaker_options
+from simulator.scenario import Scenario
 from simulator.template import Stack, TemplateError, load_stack
 from tests.contract.reach import Code, handlers, sources
 from tests.contract.test_iam import permission_findings, policy_findings
@@ -185,7 +190,75 @@ def test_the_front_and_the_clients_leave_aws_to_the_gateways_package():
 
 
 def test_nothing_that_is_deployed_needs_httpx():
-    code = Code(sources(), handlers())
-    for function in handlers():
-        modules = {one.split(":")[0] for one in code.reached(function)}
-        assert not [one for one in modules if one.startswith("quickstep.clients.")], function
+    for name, text in {**sources(), **handlers()}.items():
+        if not name.startswith("quickstep.clients"):
+            assert "httpx" not in text, name
+            assert "quickstep.clients" not in [
+                node.module for node in ast.walk(ast.parse(text)) if isinstance(node, ast.ImportFrom)
+            ]
+
+
+# -- the role at work ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def account():
+    """The deployed stack beside two components, of which it manages one."""
+    scenario = Scenario(name="gateway", endpoint={"initial_instances": 2}, bystanders=({"name": "other"},))
+    given = {"EndpointName": "llm", "InferenceComponentName": "chat", "GatewayEnabled": "Yes"}
+    with EmulatedAccount(TEMPLATE, given, sagemaker_options=sagemaker_options(scenario)) as made:
+        put_endpoint(made, scenario)
+        made.run_for(130)
+        yield made
+
+
+def invocation(component: str) -> tuple[str, str, dict]:
+    request = {"EndpointName": "llm", "InferenceComponentName": component, "Body": b"{}"}
+    return "sagemaker-runtime", "InvokeEndpointWithResponseStream", request
+
+
+def knock(kind: str, source: str = "quickstep") -> tuple[str, str, dict]:
+    return "events", "PutEvents", {"Entries": [{"Source": source, "DetailType": kind, "Detail": "{}"}]}
+
+
+@pytest.mark.parametrize(
+    ("call", "may"),
+    [
+        (invocation("chat"), True),
+        (invocation("other"), False),
+        (knock("Quickstep Wake Requested"), True),
+        (knock("Quickstep Look Requested"), False),
+        (knock("Quickstep Manual Wish"), False),
+        (knock("Quickstep Wake Requested", "somebody"), False),
+        (("sagemaker", "DescribeInferenceComponent", {"InferenceComponentName": "chat"}), True),
+        (("sagemaker", "UpdateInferenceComponentRuntimeConfig", {"InferenceComponentName": "chat"}), False),
+        (("dynamodb", "Query", {"TableName": "RegistryTable"}), True),
+        (("dynamodb", "Query", {"TableName": "RegistryTable", "IndexName": "due"}), True),
+        (("dynamodb", "UpdateItem", {"TableName": "RegistryTable"}), False),
+    ],
+    ids=[
+        "invokes what the stack manages", "invokes nothing else", "knocks", "asks for no look", "makes no wish",
+        "speaks for nobody else", "describes", "changes no count", "reads the registry", "reads what is due", "changes no target",
+    ],
+)  # fmt: skip
+def test_what_the_gateways_role_may_do_when_it_is_tried(account, call, may):
+    service, operation, params = call
+    if params.get("TableName"):
+        params = {**params, "TableName": account.stack["RegistryTable"].name}
+    function = account.lambdas.function(account.stack["GatewayFunction"].name)
+    try:
+        account.roles.check(function.role_arn, function.name, service, operation, params)
+        allowed = True
+    except ServiceError as refused:
+        assert refused.code in ("AccessDeniedException", "AccessDenied"), refused
+        allowed = False
+    assert allowed is may
+
+
+@pytest.mark.parametrize(("key", "may"), [("HELD#chat", True), ("ENDPOINT#llm", False), ("NAME#chat", False)])
+def test_the_gateway_writes_no_item_of_the_registry_but_those_of_held_requests(account, key, may):
+    table = account.stack["RegistryTable"].arn
+    role = account.lambdas.function(account.stack["GatewayFunction"].name).role_arn
+    for action in ("dynamodb:PutItem", "dynamodb:DeleteItem"):
+        request = Request(action, table, {"dynamodb:leadingkeys": (key,)})
+        assert account.roles.may(role, request) is may

@@ -80,7 +80,8 @@ def is_no_capacity(status: int | None, body: bytes) -> bool:
     """
     if status == 429:
         return NOT_READY.encode() in body[:MOST_ERROR_BYTES]
-    return status == 400 and 0 <= _message(body).find(NO_CAPACITY) <= WITHIN
+    before, said, _ = _message(body).partition(NO_CAPACITY)
+    return status == 400 and bool(said) and len(before) <= WITHIN
 
 
 def _message(body: bytes) -> str:
