@@ -230,7 +230,7 @@ def test_a_cold_component_is_knocked_at_before_anything_is_waited_for_and_once()
         assert (response.status, response.content_type) == (200, "text/event-stream")
         body = sent(response)
         assert data(body) == data(b"".join(WORDS) + DONE)
-        assert len(on.told("knock")) == 1
+        assert on.told("knock") == [(0, 1)]
 
 
 def test_a_held_request_hears_of_phase_and_time_at_once_and_every_ten_seconds():
@@ -327,6 +327,12 @@ def test_a_knock_that_shows_no_effect_is_repeated():
             pytest.approx(32, abs=18),
             pytest.approx(48, abs=27),
         ]
+
+
+def test_who_waits_long_knocks_again_before_the_wish_runs_out():
+    with stage(ready_after_s=500, outcomes=[Stream(DONE)]) as on:
+        sent(on.ask())
+        assert [at_s for at_s, _ in on.told("knock")] == [pytest.approx(120 * n, abs=9 * n) for n in range(5)]
 
 
 def test_a_knock_or_a_look_that_fails_does_not_lose_the_request():

@@ -43,6 +43,8 @@ TRIES = 5
 FIRST_BACKOFF_S, MOST_BACKOFF_S = 0.25, 8.0
 KNOCK_AGAIN_S = 15.0
 """A knock that shows no effect for so long was lost."""
+STILL_WAITING_S = 120.0
+"""A knock is worth ten minutes of staying awake; who waits says so in time, should the wake take longer."""
 POLL_MIN_S, POLL_MAX_S = 1.0, 8.0
 ANSWER_AHEAD_S = 5.0
 """An answer ends so long before the function does, so that its end is said and not cut off."""
@@ -304,7 +306,7 @@ class Front:
                 except QuickstepError as error:
                     if not isinstance(error, NoCapacity) and not _may_pass(error):
                         raise
-            elif at.state is State.COLD and now_s - knocked_s >= KNOCK_AGAIN_S:
+            elif now_s - knocked_s >= (KNOCK_AGAIN_S if at.state is State.COLD else STILL_WAITING_S):
                 self._knock(ask.component, 1)
                 knocked_s = now_s
             elif at.state is State.FAILED and at.phase is None:

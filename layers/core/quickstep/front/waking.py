@@ -13,7 +13,7 @@ from quickstep.gateways.registry import EndpointRecord
 from quickstep.model.observation import Component, ComponentStatus
 from quickstep.model.state import Ask, EndpointState, TargetState, VariantState
 from quickstep.model.targets import TargetId
-from quickstep.policy.manual import GRACE_S
+from quickstep.policy.manual import holds_until_s
 
 
 class State(StrEnum):
@@ -107,4 +107,4 @@ def _wanted(state: TargetState, component: Component | None, now_s: float) -> bo
     wish = state.manual
     if wish is None or wish.after == 0:
         return False
-    return wish.at_s + (wish.hold_s if wish.hold_s is not None else GRACE_S) > now_s
+    return holds_until_s(wish) > now_s
