@@ -329,12 +329,6 @@ def test_a_knock_that_shows_no_effect_is_repeated():
         ]
 
 
-def test_who_waits_long_knocks_again_before_the_wish_runs_out():
-    with stage(ready_after_s=500, outcomes=[Stream(DONE)]) as on:
-        sent(on.ask())
-        assert [at_s for at_s, _ in on.told("knock")] == [pytest.approx(120 * n, abs=9 * n) for n in range(5)]
-
-
 def test_a_knock_or_a_look_that_fails_does_not_lose_the_request():
     with stage(ready_after_s=40, knock_fails=Throttled("429"), outcomes=[Stream(DONE)]) as on:
         assert sent(on.ask()).endswith(DONE)

@@ -43,8 +43,6 @@ TRIES = 5
 FIRST_BACKOFF_S, MOST_BACKOFF_S = 0.25, 8.0
 KNOCK_AGAIN_S = 15.0
 """A knock that shows no effect for so long was lost."""
-STILL_WAITING_S = 120.0
-"""A knock is worth ten minutes of staying awake; who waits says so in time, should the wake take longer."""
 POLL_MIN_S, POLL_MAX_S = 1.0, 8.0
 ANSWER_AHEAD_S = 5.0
 """An answer ends so long before the function does, so that its end is said and not cut off."""
@@ -306,7 +304,7 @@ class Front:
                 except QuickstepError as error:
                     if not isinstance(error, NoCapacity) and not _may_pass(error):
                         raise
-            elif now_s - knocked_s >= (KNOCK_AGAIN_S if at.state is State.COLD else STILL_WAITING_S):
+            elif at.state is State.COLD and now_s - knocked_s >= KNOCK_AGAIN_S:
                 self._knock(ask.component, 1)
                 knocked_s = now_s
             elif at.state is State.FAILED and at.phase is None:
@@ -319,7 +317,7 @@ class Front:
                 beat_s = now_s + self._patience.heartbeat_s
                 record.held(at)
                 yield sse.comment(_heartbeat(ask.component, at, now_s - since_s))
-            wait_s = min(POLL_MAX_S, max(POLL_MIN_S, (at.eta_s or 0.0) / 10)) * (0.5 + self._draw() / 2)
+            wait_s = _poll_s(at.eta_s) * (0.5 + self._draw() / 2)
             self._sleep(max(0.05, min(wait_s, until_s - now_s, beat_s - now_s)))
 
     def _looked_at(self, component: str) -> Model | None:
@@ -351,6 +349,11 @@ class _Once:
             do()
         except AwsRefused as error:
             telemetry.logger().warning("cannot give a place up", extra={"error_type": type(error).__name__})
+
+
+def _poll_s(eta_s: float | None) -> float:
+    """How soon to look again: often when it is nearly there, seldom when it takes long or nobody knows how long."""
+    return POLL_MAX_S / 2 if eta_s is None else min(POLL_MAX_S, max(POLL_MIN_S, eta_s / 10))
 
 
 def _last(waiting: Generator[bytes, None, _Opened]) -> _Opened:
