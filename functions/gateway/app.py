@@ -1,6 +1,8 @@
 """Gateway: an OpenAI-shaped front that wakes a sleeping component and holds the request meanwhile."""
 
-from quickstep.front.entry import answer_url
+from quickstep.front.entry import answer_url, prepare
+
+__all__ = ["handler", "prepare"]
 
 
 def handler(event, context):

@@ -12,6 +12,7 @@ from quickstep.front.aws import Account
 from quickstep.front.front import Front
 from quickstep.front.http import Refusal, Request, Response
 from quickstep.front.settings import GatewaySettings, gateway_settings
+from quickstep.gateways import aws, sagemaker_runtime
 
 _fronts: dict[tuple[str, GatewaySettings], Front] = {}
 
@@ -23,6 +24,12 @@ def front() -> Front:
     if (table, settings) not in _fronts:
         _fronts[table, settings] = Front(Account(table), settings.patience)
     return _fronts[table, settings]
+
+
+def prepare() -> None:
+    """Do before the first request what the first request would wait for."""
+    aws.prepare_stream_clients(sagemaker_runtime.MAX_STREAM_S, "dynamodb", "events", "sagemaker")
+    front()
 
 
 def answer_url(event: Mapping[str, Any], context: Any) -> Response | dict[str, Any]:

@@ -125,12 +125,14 @@ def run(
 
 
 def main() -> None:
-    """Load the handler that `_HANDLER` names and run it."""
+    """Load the handler that `_HANDLER` names, call its module's `prepare` if it has one, and run it."""
     api = RuntimeApi(os.environ["AWS_LAMBDA_RUNTIME_API"])
     try:
         sys.path.insert(0, os.environ.get("LAMBDA_TASK_ROOT", "."))
         module, _, name = os.environ["_HANDLER"].rpartition(".")
-        handler = getattr(importlib.import_module(module.replace("/", ".")), name)
+        loaded = importlib.import_module(module.replace("/", "."))
+        handler = getattr(loaded, name)
+        getattr(loaded, "prepare", lambda: None)()
     except Exception as problem:
         _report(problem)
         api.fail("init/error", problem)

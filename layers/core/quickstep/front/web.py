@@ -146,8 +146,9 @@ def _lambda_context(header: str | None) -> tuple[str, float]:
 
 def main() -> None:
     """Serve the front that the environment describes, on AWS_LWA_PORT or PORT."""
-    from quickstep.front.entry import front
+    from quickstep.front.entry import front, prepare
 
+    prepare()
     serve(front(), int(os.environ.get("AWS_LWA_PORT") or os.environ.get("PORT") or ADAPTER_PORT)).serve_forever()
 
 

@@ -40,6 +40,13 @@ def stream_client(service: str, read_timeout_s: int) -> Any:
     return _client(service, WRITE_ATTEMPTS, read_timeout_s, STREAMS)
 
 
+def prepare_stream_clients(read_timeout_s: int, *others: str) -> None:
+    """Make the clients of a function that streams before its first request: Lambda gives processor time for that."""
+    _client("sagemaker-runtime", WRITE_ATTEMPTS, read_timeout_s, STREAMS)
+    for service in others:
+        _client(service, READ_ATTEMPTS)
+
+
 def forget_clients() -> None:
     """Make new clients next time, with the region, credentials and event handlers of that moment.
 
