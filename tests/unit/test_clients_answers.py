@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from moto.core.eventstream import EventStreamEncoder
 from urllib3.exceptions import ProtocolError
@@ -81,6 +81,7 @@ FORMATS = {
 
 
 @pytest.mark.parametrize("name", FORMATS)
+@settings(max_examples=40)
 @given(parts=st.lists(st.integers(0, 5_000), max_size=40), wire=st.lists(st.integers(0, 20_000), max_size=10))
 def test_the_text_is_the_same_wherever_events_characters_and_frames_are_cut(name, parts, wire):
     data, said = FORMATS[name]

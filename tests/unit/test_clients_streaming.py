@@ -334,7 +334,7 @@ def test_timings_of_many_answers_are_published_together_within_cloudwatchs_limit
         list(watch.follow(range(200 * number)))
         watches.append(watch)
     cloud = Cloud()
-    streaming.publish(watches, "chat", session=cloud)
+    streaming.Publisher("chat", session=cloud).publish_all(watches)
     (call,) = cloud.calls
     assert call["Namespace"] == "Quickstep/Streaming"
     by_name: dict[str, float] = {}
@@ -348,5 +348,5 @@ def test_timings_of_many_answers_are_published_together_within_cloudwatchs_limit
 
 def test_nothing_is_published_of_nothing():
     cloud = Cloud()
-    streaming.publish([streaming.Stopwatch()], "chat", session=cloud)
+    streaming.Publisher("chat", session=cloud).publish_all([streaming.Stopwatch()])
     assert cloud.calls == []

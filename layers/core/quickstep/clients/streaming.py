@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from quickstep.clients.answers import ContainerError, characters, parts, records, text
-from quickstep.clients.timings import NAMESPACE, Stopwatch, publish
+from quickstep.clients.timings import NAMESPACE, Publisher, Stopwatch
 from quickstep.errors import StreamBroken
 from quickstep.gateways.caller import Caller
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = [
     "NAMESPACE",
     "ContainerError",
+    "Publisher",
     "Stopwatch",
     "StreamBroken",
     "bearer_token",
@@ -32,7 +33,6 @@ __all__ = [
     "gateway_options",
     "openai_options",
     "parts",
-    "publish",
     "records",
     "text",
 ]

@@ -63,28 +63,35 @@ class Stopwatch:
         return None
 
 
-def publish(
-    watches: Iterable[Stopwatch],
-    component: str,
-    *,
-    namespace: str = NAMESPACE,
-    session: Any = None,
-    region: str | None = None,
-) -> None:
-    """Publish what was timed to CloudWatch, every second its own datapoint, for policies with a customized metric.
+class Publisher:
+    """Publishes what was timed to CloudWatch, every second its own datapoint, for policies with a customized metric.
 
-    Needs `cloudwatch:PutMetricData`. Raises the errors of `quickstep.errors`. Nothing is published of an answer that had
-    no first piece.
+    Keep it: making one makes a client. `session` is a boto3 or botocore session; needs `cloudwatch:PutMetricData`.
     """
-    first: Counter[float] = Counter()
-    between: Counter[float] = Counter()
-    for watch in watches:
-        if watch.time_to_first_s is not None:
-            first[_two_digits(watch.time_to_first_s * 1000)] += 1
-        between += watch.gaps_ms
-    metrics = [*_data(TIME_TO_FIRST_TOKEN, first, component), *_data(INTER_TOKEN_LATENCY, between, component)]
-    if metrics:
-        Caller(session, region).publish(namespace, metrics)
+
+    def __init__(
+        self, component: str, *, namespace: str = NAMESPACE, session: Any = None, region: str | None = None
+    ) -> None:
+        self._component, self._namespace = component, namespace
+        self._caller = Caller(session, region)
+
+    def publish_all(self, watches: Iterable[Stopwatch]) -> None:
+        """Publish what these saw, together. Raises the errors of `quickstep.errors`.
+
+        Nothing is published of an answer that had no first piece.
+        """
+        first: Counter[float] = Counter()
+        between: Counter[float] = Counter()
+        for watch in watches:
+            if watch.time_to_first_s is not None:
+                first[_two_digits(watch.time_to_first_s * 1000)] += 1
+            between += watch.gaps_ms
+        metrics = [
+            *_data(TIME_TO_FIRST_TOKEN, first, self._component),
+            *_data(INTER_TOKEN_LATENCY, between, self._component),
+        ]
+        if metrics:
+            self._caller.publish(self._namespace, metrics)
 
 
 def _data(name: str, counts: Counter[float], component: str) -> Iterator[dict[str, Any]]:
