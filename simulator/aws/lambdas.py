@@ -310,10 +310,10 @@ class LambdaService:
         function = self.function(params["FunctionName"])
         body = params.get("Payload", b"") or b"{}"
         body = body.read() if hasattr(body, "read") else body
-        text = body.decode() if isinstance(body, (bytes, bytearray)) else body
         try:
+            text = body.decode() if isinstance(body, (bytes, bytearray)) else body
             payload = json.loads(text)
-        except json.JSONDecodeError as problem:
+        except (ValueError, RecursionError) as problem:
             raise ServiceError(
                 "InvalidRequestContentException", f"Could not parse request body into json: {problem}"
             ) from None

@@ -18,6 +18,7 @@ from simulator.serve.protocols import (
     JSON,
     QUERY,
     REST_JSON,
+    SERVICES,
     BadRequest,
     HttpAnswer,
     HttpRequest,
@@ -105,10 +106,17 @@ def _elsewhere(live: LiveAccount, request: HttpRequest, request_id: str) -> Http
             "set dummy credentials (any will do), or see GET /_quickstep/state"
         )
         return write_refusal(None, protocol, "MissingAuthenticationToken", message, 403, request_id)
+    if request.scope in {one.scope for one in SERVICES}:
+        said = request.headers.get("x-amz-target") or request.form().get("Action") or f"{request.method} {request.path}"
+        code = "InvalidAction" if protocol == QUERY else "UnknownOperationException"
+        return write_refusal(None, protocol, code, f"{said} is no operation of {request.scope}", 404, request_id)
     try:
         return live.moto.answer(request)
     except NotEmulated as gap:
         return write_refusal(None, protocol, NOT_EMULATED, _gap(str(gap)), 501, request_id)
+    except Exception as broken:
+        live.problem(f"moto, {request.scope}: {type(broken).__name__}: {broken}")
+        return write_refusal(None, protocol, "InternalFailure", f"moto: {broken!r}", 500, request_id)
 
 
 def _gap(what: str) -> str:

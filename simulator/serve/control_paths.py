@@ -51,7 +51,16 @@ def routes() -> list[Route]:
         Route("/_quickstep/state", _state, methods=["GET"]),
         Route("/_quickstep/advance", _advance, methods=["POST"]),
         Route("/_quickstep/load", _load, methods=["POST"]),
+        Route("/_quickstep/{rest:path}", _nothing, methods=["DELETE", "GET", "PATCH", "POST", "PUT"]),
     ]
+
+
+async def _nothing(request: Request) -> Response:
+    paths = {"state": "GET", "advance": "POST", "load": "POST"}
+    right = paths.get(request.path_params["rest"])
+    known = ", ".join(f"{method} /_quickstep/{name}" for name, method in paths.items())
+    error = f"there is no {request.method} {request.url.path}; there are {known}"
+    return JSONResponse({"error": error}, status_code=404 if right is None else 405)
 
 
 async def _state(request: Request) -> Response:

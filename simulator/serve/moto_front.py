@@ -10,6 +10,7 @@ from typing import Any
 
 from botocore.awsrequest import AWSPreparedRequest
 from botocore.compat import HTTPHeaders
+from botocore.model import OperationNotFoundError
 from moto import backend_index
 from moto.core.models import botocore_stubber
 
@@ -50,14 +51,17 @@ class MotoFront:
             raise NotEmulated(f"{scope}: neither the emulated account nor moto has this service")
         try:
             found = botocore_stubber.process_request(_prepared(request, url))
-        except NotImplementedError as error:
-            raise NotEmulated(
-                f"{scope}: moto does not have this operation{f' ({error})' if str(error) else ''}"
-            ) from None
+        except ModuleNotFoundError as error:
+            raise NotEmulated(f"{scope}: moto needs the package {error.name} for it, which is not installed") from None
+        except (NotImplementedError, OperationNotFoundError) as error:
+            said = f" ({error})" if str(error) else ""
+            raise NotEmulated(f"{scope}: moto does not have this operation{said}") from None
         status, headers, body = found or (404, {}, "")
         if status == 404 and body in ("", b"", "Not yet implemented"):
             raise NotEmulated(f"{scope}: moto does not have {request.method} {request.path}")
-        kept = {str(name): str(value) for name, value in dict(headers).items() if name.lower() not in _UNSENT}
+        # The length of a HEAD's answer is that of the body which is not sent.
+        dropped = _UNSENT - {"content-length"} if request.method == "HEAD" else _UNSENT
+        kept = {str(name): str(value) for name, value in dict(headers).items() if name.lower() not in dropped}
         return HttpAnswer(status, kept, body.encode() if isinstance(body, str) else bytes(body or b""))
 
     def close(self) -> None:

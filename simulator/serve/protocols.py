@@ -23,14 +23,14 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 import xmltodict
-from botocore.parsers import ResponseParserError, RpcV2CBORParser
+from botocore.parsers import RpcV2CBORParser
 from botocore.serialize import RpcV2CBORSerializer
 from botocore.utils import parse_timestamp
 from botocore.validate import ParamValidator
 from moto.core.model import OperationModel, ServiceModel
 from moto.core.parse import PROTOCOL_PARSERS
 from moto.core.request import Request as MotoRequest
-from moto.core.routing import get_service_router
+from moto.core.routing import RestRouter
 from moto.core.serialize import SerializationContext, get_serializer_class
 from moto.core.utils import get_service_model
 from werkzeug.datastructures import Headers, MultiDict
@@ -161,7 +161,7 @@ def operation_of(request: HttpRequest, service: Service, protocol: str) -> Opera
             moto_request = MotoRequest.from_primitives(
                 request.method, f"http://localhost{request.path}?{request.query}", request.headers
             )
-            found, uri = get_service_router(service.name).match(moto_request)
+            found, uri = _rest_router(service.name).match(moto_request)
         except NotFound:
             raise BadRequest(
                 "UnknownOperationException", f"{service.name} has no {request.method} {request.path}", 404
@@ -192,8 +192,9 @@ def parameters_of(request: HttpRequest, operation: Operation) -> dict[str, Any]:
             params.pop("ResponseMetadata", None)
         else:
             params = _parsed(request, operation, body)
-    except (ValueError, TypeError, AttributeError, KeyError, ResponseParserError, RecursionError) as error:
-        raise BadRequest("SerializationException", f"the request cannot be read: {error}") from error
+    except Exception as error:
+        # Whatever the parsers stumble over: they are written for what clients send, not for what anybody may send.
+        raise BadRequest("SerializationException", f"the request cannot be read: {error!r}") from error
     report = ParamValidator().validate(params, shape)
     if report.has_errors():
         code = "ValidationError" if operation.protocol == QUERY else "ValidationException"
@@ -252,6 +253,11 @@ def write_refusal(
 def service_model(name: str) -> ServiceModel:
     """botocore's description of a service, in moto's classes."""
     return get_service_model(name)
+
+
+@cache
+def _rest_router(name: str) -> RestRouter:
+    return RestRouter(service_model(name))
 
 
 _CBOR_HEADERS = {"Content-Type": "application/cbor", "smithy-protocol": "rpc-v2-cbor"}

@@ -125,6 +125,33 @@ def test_a_pinned_target_goes_to_its_pin_and_a_paused_one_nowhere(stage):
     assert stage.copies("chat") == 4
 
 
+@pytest.mark.parametrize("kind", ["tracking", "steps"])
+def test_a_policy_scales_in_again_and_again_while_its_alarm_stays_low(stage, kind):
+    """The second time no alarm changes: the loop decides, and the state that removes copies decides again."""
+    invoke(stage, "RegisterScalableTarget", **CHAT, MinCapacity=4, MaxCapacity=6)
+    stage.account.run_for(300)
+    assert stage.copies("chat") == 4
+    invoke(stage, "RegisterScalableTarget", **CHAT, MinCapacity=1)
+    if kind == "tracking":
+        policy = {**TRACKING, "QuickstepOptions": {"LowAlarmEvaluationPeriods": 6}}
+    else:
+        configuration = {
+            **STEPS["StepScalingPolicyConfiguration"],
+            "StepAdjustments": [{"MetricIntervalUpperBound": 0, "ScalingAdjustment": -1}],
+        }
+        alarm = {"Threshold": 1.0, "ComparisonOperator": "LessThanThreshold", "EvaluationPeriods": 6}
+        policy = {
+            "PolicyType": "StepScaling",
+            "StepScalingPolicyConfiguration": configuration,
+            "QuickstepOptions": {"AlarmSpecification": alarm},
+        }
+    invoke(stage, "PutScalingPolicy", **CHAT, PolicyName="low", **policy)
+    stage.account.run_for(1500)
+    assert stage.copies("chat") == 1
+    told = [one["Description"] for one in activities(stage)]
+    assert told.count("Setting desired copies to 1.") == 1
+
+
 # -- scheduled actions ---------------------------------------------------------------------------------------------------
 
 

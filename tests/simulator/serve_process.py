@@ -24,10 +24,11 @@ COPIES = "sagemaker:inference-component:DesiredCopyCount"
 
 @dataclass(frozen=True, eq=False)
 class Served:
-    """A running server. `facts` is what `serve --json` printed."""
+    """A running server. `facts` is what `serve --json` wrote, `told` what it printed for people."""
 
     process: subprocess.Popen[str]
     facts: dict[str, Any]
+    told: str
 
     @property
     def url(self) -> str:
@@ -46,15 +47,12 @@ class Served:
 
     def aws(self, *words: str) -> Any:
         """Run the AWS CLI; what it printed, as JSON. AssertionError with its words if it fails."""
-        done = self.aws_process(*words)
-        assert done.returncode == 0, f"aws {' '.join(words)}: {done.stderr}"
-        return json.loads(done.stdout) if done.stdout.strip() else None
-
-    def aws_process(self, *words: str) -> subprocess.CompletedProcess[str]:
         hidden = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
         variables = {**hidden, **self.facts["environment"], "AWS_CONFIG_FILE": os.devnull, "AWS_PAGER": ""}
         command = [sys.executable, "-m", "awscli", *words, "--output", "json"]
-        return subprocess.run(command, env=variables, capture_output=True, text=True, timeout=60)
+        done = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0, f"aws {' '.join(words)}: {done.stderr}"
+        return json.loads(done.stdout) if done.stdout.strip() else None
 
     def state(self) -> dict[str, Any]:
         return httpx.get(f"{self.url}/_quickstep/state", timeout=30).raise_for_status().json()
@@ -71,22 +69,29 @@ class Served:
 
 
 @contextmanager
-def serving(*arguments: str) -> Iterator[Served]:
-    """`quickstep serve --port 0` with further arguments, until the end of the block."""
-    with start(*arguments) as process:
-        assert process.stdout is not None
-        line = process.stdout.readline()
-        assert line, "quickstep serve ended before it answered"
-        try:
-            yield Served(process, json.loads(line))
-        finally:
-            if process.poll() is None:
-                process.send_signal(signal.SIGINT)
-            process.wait(timeout=20)
-
-
-def start(*arguments: str) -> subprocess.Popen[str]:
-    """The process, with its output in pipes; it prints its facts on one line."""
-    command = [sys.executable, "-m", "simulator.cli.main", "serve", "--port", "0", "--json", *arguments]
+def serving(facts_file: Path, *arguments: str) -> Iterator[Served]:
+    """`quickstep serve --port 0` with further arguments; at the end of the block Ctrl-C, which must end it cleanly."""
+    command = [
+        sys.executable,
+        "-m",
+        "simulator.cli.main",
+        "serve",
+        "--port",
+        "0",
+        "--json",
+        str(facts_file),
+        *arguments,
+    ]
     variables = {**os.environ, "PYTHONPATH": PYTHON_PATH}
-    return subprocess.Popen(command, cwd=ROOT, env=variables, stdout=subprocess.PIPE, text=True)
+    with subprocess.Popen(command, cwd=ROOT, env=variables, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            told = []
+            while not (told and told[-1].startswith("  --resource-id")):
+                told.append(process.stdout.readline())
+                assert told[-1], "quickstep serve ended before it had told everything"
+            yield Served(process, json.loads(facts_file.read_text()), "".join(told))
+        finally:
+            process.send_signal(signal.SIGINT)
+            rest = process.stdout.read()
+        assert (process.wait(timeout=30), rest) == (0, "stopped\n")

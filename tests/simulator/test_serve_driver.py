@@ -83,18 +83,17 @@ def test_what_breaks_on_its_own_is_noted_and_time_goes_on(driver, capsys):
 
 
 def test_advance_moves_time_at_once_and_wakes_who_sleeps_in_it(driver):
-    async def both() -> tuple[float, float, float]:
-        start_s, started = driver.now_s, time.monotonic()
+    async def both() -> tuple[float, float]:
+        started, start_s = time.monotonic(), driver.now_s
         sleeper = asyncio.create_task(driver.sleep_virtual(500.0))
         await asyncio.sleep(0.05)
         assert not sleeper.done()
         await driver.advance(600.0)
         await sleeper
-        return driver.now_s - start_s, time.monotonic() - started, start_s
+        return driver.now_s - start_s, time.monotonic() - started
 
-    virtual_s, real_s, _ = asyncio.run(both())
-    assert 600.0 < virtual_s < 600.0 + real_s + 1.0
-    assert real_s < 60.0
+    virtual_s, real_s = asyncio.run(both())
+    assert 600.0 <= virtual_s <= 600.0 + real_s
 
 
 def test_calls_are_answered_in_the_middle_of_a_long_jump(driver):
@@ -125,8 +124,9 @@ def test_time_passes_as_many_times_as_fast_as_was_asked():
         started, first_s = time.monotonic(), driver.submit(lambda live: live.now_s).result()
         time.sleep(0.3)
         passed_s, real_s = driver.submit(lambda live: live.now_s).result() - first_s, time.monotonic() - started
-        assert 30.0 <= passed_s <= 100.0 * real_s + 1e-6
-        assert driver.slipped_s == 0.0
+        # A machine that was too slow has held time back, and says by how much.
+        assert passed_s + driver.slipped_s >= 30.0
+        assert passed_s <= 100.0 * real_s + 1e-6
 
 
 def test_an_account_that_cannot_be_made_says_so_to_who_starts_it():

@@ -276,6 +276,24 @@ def test_a_request_that_cannot_be_used_is_refused_with_what_is_wrong(body, code,
     assert said in str(bad.value)
 
 
+@pytest.mark.parametrize(
+    "body", [b"\x9b\xff\xff\xff\xff\xff\xff\xff\xff", b"\x5b\x7f" + b"\xff" * 7, b"\xbf\x61a", b"\x9f" * 5000, b"\xff"]
+)
+def test_cbor_that_lies_about_its_length_is_refused(body):
+    request = sent("cloudwatch", CBOR, "DescribeAlarms", {})
+    request = HttpRequest(request.method, request.path, "", request.headers, body)
+    with pytest.raises(BadRequest, match="cannot be read"):
+        parameters_of(request, operation_of(request, *service_of(request)))
+
+
+def test_the_path_alone_says_which_rest_operation_is_meant_whatever_the_content_type_says():
+    request = sent("lambda", REST_JSON, "Invoke", {"FunctionName": "f", "Payload": b"{}"})
+    for kind in ("application/x-www-form-urlencoded", "application/x-amz-json-1.1", "text/plain"):
+        other = HttpRequest(request.method, request.path, "", {**request.headers, "content-type": kind}, request.body)
+        operation = operation_of(other, *service_of(other))
+        assert parameters_of(other, operation) == {"FunctionName": "f", "Payload": b"{}"}
+
+
 def test_operations_that_a_service_does_not_have_are_refused_as_aws_does():
     request = _json_request("sagemaker", "SageMaker.Nope", b"{}")
     with pytest.raises(BadRequest, match="Could not find operation Nope for sagemaker") as bad:

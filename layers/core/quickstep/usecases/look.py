@@ -193,11 +193,20 @@ def _save(record: EndpointRecord, lease: Lease, registry: Registry, acted: Acted
     for wish in wishes:
         target_id = wish.target.target_id
         before = replace(record.state(target_id), last_look_s=None)
-        after = replace(acted.states[target_id], last_look_s=None)
+        after = replace(_unless_unasked(wish, record.state(target_id), acted.states[target_id]), last_look_s=None)
         if after != before:
             registry.save_target_state(lease, target_id, after)
     if acted.endpoint_state != record.endpoint_state:
         registry.save_endpoint_state(lease, acted.endpoint_state)
+
+
+def _unless_unasked(wish: Wish, before: TargetState, after: TargetState) -> TargetState:
+    """The state to keep: a scale-in that was decided but not asked for has answered no breach, so that the look which may
+    ask decides it again. A scale-out needs no second decision: while it waits it counts as committed.
+    """
+    decision = wish.decision
+    unasked = decision.desired < decision.asked and after.queued and after.ask == before.ask
+    return replace(after, step_memory=before.step_memory) if unasked else after
 
 
 def _gone(record: EndpointRecord, registry: Registry, lease: Lease, now_s: float, why: str) -> LookOutcome:
