@@ -90,6 +90,8 @@ class CopyFleet:
         self._known: set[str] = set()
         self._live: set[int] = set()
         """Requests of clients outside the simulation that have not been closed: their copy counts them until then."""
+        self._came: dict[int, int] = {}
+        """Of those that broke: how many tokens they had got."""
         self._oldest = 0
         """No request before this one can still lose its client."""
         self._again: deque[tuple[float, int]] = deque()
@@ -130,7 +132,10 @@ class CopyFleet:
             self._serving.remove(slot)
             self._copies.load[slot] += OFF
         if not drain:
-            unread = [i for i in self._live if self._requests.slot[i] == slot and self._is_unread(i)]
+            here = [i for i in self._live if self._requests.slot[i] == slot]
+            unread = [i for i in here if self._is_unread(i)]
+            self._came.update({i: self._requests.tokens_out[i] for i in unread})
+            self._came.update({i: tokens for i, tokens, _ in self._copies.generated(here, self._now)})
             self._break(self._copies.clear(slot, self._now, unread))
         self._copies.free_if_empty(slot, self._window_start)
 
@@ -189,7 +194,7 @@ class CopyFleet:
         for request in self._live:
             status = Status(requests.status[request])
             if status is not Status.OPEN:
-                tokens = requests.tokens_out[request] if status is Status.SERVED else 0
+                tokens = requests.tokens_out[request] if status is Status.SERVED else self._came.get(request, 0)
                 found[request] = Progress(request, status, tokens, math.inf)
         return [found[request] for request in sorted(found)]
 
@@ -202,6 +207,7 @@ class CopyFleet:
         if request not in self._live:
             raise ValueError(f"request {request} was not opened, or is closed already")
         self._live.remove(request)
+        self._came.pop(request, None)
         slot = self._requests.slot[request]
         if self._requests.status[request] == Status.OPEN:
             self._requests.status[request] = Status.LEFT

@@ -131,7 +131,7 @@ class Progress:
     request: int
     status: Status
     tokens: int
-    """Output tokens that have come; 0 once it is lost."""
+    """Output tokens that have come; once it is lost, those that had come by then."""
     next_s: float
     """When the next token is due if nothing else changes; inf while it queues and when it is over."""
 

@@ -45,6 +45,8 @@ Path = Literal["invoke", "stream", "openai"]
 COMPONENT_HEADER = "x-amzn-sagemaker-inference-component"
 ATTRIBUTES_HEADER = "x-amzn-sagemaker-custom-attributes"
 VARIANT_HEADER = "x-amzn-sagemaker-target-variant"
+READ_OVER_BYTES = 67_108_864
+"""So much of a body that is too long is read to its end, for a client that reads its answer only then."""
 OWN_KEYS = {CREDENTIALS["AWS_ACCESS_KEY_ID"]: CREDENTIALS["AWS_SECRET_ACCESS_KEY"], "test": "test"}
 """Secret keys of the access keys that `quickstep serve` and the emulated functions use."""
 TIMED_OUT = (
@@ -146,12 +148,12 @@ class Exchange:
             target = find_target(live, address, number=self._number, seed=live.account.seed)
             if self._plane.refusals.is_due(wishes, target.resource_id) and wishes.refuse is not None:
                 raise asked_for(wishes.refuse)
-            understood = _understand(document, wishes, target)
+            understood = _understand(document, wishes, target, only_chat=self._path == "openai")
             prepared.append((target, understood))
             if isinstance(understood, dialects.ContainerRefusal):
                 # It met a copy all the same, for a moment.
                 return Ask(target.fleet, 0, 1, self._plane.limits.invoke_s)
-            limit_s = self._limit_s(understood)
+            limit_s = wishes.limit_s or self._limit_s(understood)
             return Ask(target.fleet, understood.input_tokens, understood.output_tokens, limit_s)
 
         call = await calls.open(prepare)
@@ -168,11 +170,15 @@ class Exchange:
 
     async def _document(self) -> Any:
         """The body as JSON; None if it is none."""
-        data = bytearray()
+        data, size, most = bytearray(), 0, self._plane.limits.body_bytes
         async for piece in self._request.stream():
-            data += piece
-            if len(data) > self._plane.limits.body_bytes:
-                raise refusal(f"The body is longer than the {self._plane.limits.body_bytes} bytes that are allowed.")
+            size += len(piece)
+            if size <= most:
+                data += piece
+            elif size > most + READ_OVER_BYTES:
+                break
+        if size > most:
+            raise refusal(f"The body is longer than the {most} bytes that are allowed.")
         try:
             return json.loads(data)
         except (ValueError, RecursionError):
@@ -244,10 +250,14 @@ def _is_news(record: logging.LogRecord) -> bool:
     return record.msg != "ASGI callable returned without completing response."
 
 
-def _understand(document: Any, wishes: faults.Emulate, target: Target) -> dialects.Prompt | dialects.ContainerRefusal:
+def _understand(
+    document: Any, wishes: faults.Emulate, target: Target, *, only_chat: bool
+) -> dialects.Prompt | dialects.ContainerRefusal:
     dialect = wishes.dialect or dialects.dialect_of_image(target.image)
     try:
         prompt = dialects.read_prompt(document, dialect, seed_text=target.resource_id, seed=wishes.seed)
+        if only_chat and prompt.kind != "chat":
+            raise dialects.container_error(dialect, 400, "BadRequestError", "messages: Field required")
         if wishes.container_status is not None:
             raise dialects.container_error(dialect, wishes.container_status, "InternalServerError", "as it was wished")
         if wishes.token_bytes is not None and (prompt.kind == "native" or not prompt.is_streamed):

@@ -49,6 +49,8 @@ class Emulate(BaseModel):
     stall_after_tokens: _Count | None = None
     stall_s: Annotated[float, Field(gt=0, le=3600)] = 5.0
     """Virtual seconds in which no token comes."""
+    limit_s: Annotated[float, Field(gt=0, le=3600)] | None = None
+    """Another time limit than the runtime's own, in virtual seconds: no document says which one holds for streams."""
     refuse: Refusal | None = None
     """Refused before the request comes to a copy."""
     refuse_times: Annotated[int, Field(ge=1, le=1_000_000)] | None = None

@@ -10,75 +10,35 @@ from datetime import UTC, datetime
 import httpx
 import openai
 import pytest
-from botocore.auth import SigV4QueryAuth
-from botocore.awsrequest import AWSRequest
-from botocore.credentials import Credentials
 from botocore.eventstream import EventStreamBuffer
 from botocore.exceptions import ClientError
 
 from simulator.physics.requests import Status
-from simulator.scenario import Scenario
-from simulator.serve.data_plane import Limits
 from simulator.serve.data_plane_targets import NO_CAPACITY
 from simulator.serve.data_plane_token import TokenRefused, check_bearer
-from simulator.serve.dialects import read_prompt, writer
-from tests.simulator.streaming_server import COMPONENT, ENDPOINT, RESOURCE, served
-
-MESSAGES = [{"role": "user", "content": "Tell me of the sea."}]
-FIFTY = {"messages": MESSAGES, "max_tokens": 50, "ignore_eos": True}
-EVENT_STREAM = f"/endpoints/{ENDPOINT}/invocations-response-stream"
-OPENAI = f"/endpoints/{ENDPOINT}/inference-components/{COMPONENT}/openai/v1"
+from tests.simulator.streaming_server import (
+    COMPONENT,
+    ENDPOINT,
+    EVENT_STREAM,
+    FIFTY,
+    MESSAGES,
+    OPENAI,
+    RESOURCE,
+    invoke,
+    openai_client,
+    refused,
+    said,
+    served,
+    stream,
+    text_of,
+    token,
+)
 
 
 @pytest.fixture(scope="module")
 def server():
     with served() as running:
         yield running
-
-
-def text_of(document, *, dialect="openai"):
-    """What the model says to this request: the emulation's own words, without any server."""
-    prompt = read_prompt(document, dialect, seed_text=RESOURCE)
-    return writer(prompt, number=1, created_s=0).all_text()
-
-
-def token(*, key="test", secret="test", region="eu-west-1", service="sagemaker", expires=43_200, session=None):
-    """A bearer token as AWS's own generator makes it, with botocore's signer."""
-    request = AWSRequest(
-        "POST",
-        "https://sagemaker.amazonaws.com/",
-        headers={"host": "sagemaker.amazonaws.com"},
-        params={"Action": "CallWithBearerToken"},
-    )
-    SigV4QueryAuth(Credentials(key, secret, session), service, region, expires=expires).add_auth(request)
-    url = request.url.removeprefix("https://") + "&Version=1"
-    return "sagemaker-api-key-" + base64.b64encode(url.encode()).decode()
-
-
-def stream(server, document, **more):
-    """The parts of a streamed answer, through boto3."""
-    answer = server.runtime().invoke_endpoint_with_response_stream(
-        EndpointName=ENDPOINT, InferenceComponentName=COMPONENT, Body=json.dumps({"stream": True, **document}), **more
-    )
-    for event in answer["Body"]:
-        yield event["PayloadPart"]["Bytes"]
-
-
-def invoke(server, document, **more):
-    named = {"EndpointName": ENDPOINT, "InferenceComponentName": COMPONENT, **more}
-    return server.runtime().invoke_endpoint(Body=json.dumps(document), **named)
-
-
-def said(data: bytes):
-    """The words of a chat stream."""
-    events = [event.removeprefix("data: ") for event in data.decode().split("\n\n") if event]
-    assert events[-1] == "[DONE]"
-    choices = [choice for event in events[:-1] for choice in json.loads(event)["choices"]]
-    return [choice["delta"]["content"] for choice in choices if choice["delta"].get("content")]
-
-
-def openai_client(server, cls=openai.OpenAI, **options):
-    return cls(base_url=server.url + OPENAI, api_key=token(), max_retries=0, timeout=30, **options)
 
 
 # ---------------------------------------------------------------- three clients
@@ -193,13 +153,6 @@ def test_tokens_come_in_the_time_that_the_physics_gives_them(server):
 # ---------------------------------------------------------------- what is refused
 
 
-def refused(call, *args, **options):
-    with pytest.raises(ClientError) as error:
-        call(*args, **options)
-    response = error.value.response
-    return response["ResponseMetadata"]["HTTPStatusCode"], response["Error"]["Code"], response["Error"]["Message"]
-
-
 def test_an_endpoint_is_asked_for_by_name_and_component(server):
     assert refused(invoke, server, {}, EndpointName="other") == (
         400,
@@ -259,38 +212,16 @@ def test_a_refusal_that_is_wished_is_one_of_the_models_errors(server, wish, stat
     assert invoke(server, FIFTY, CustomAttributes=attributes)["ResponseMetadata"]["HTTPStatusCode"] == 200
 
 
+def test_a_body_of_seven_megabytes_is_read_and_refused(server):
+    status, code, message = refused(invoke, server, {"prompt": "x" * 7_000_000})
+    assert (status, code) == (400, "ValidationError")
+    assert "longer than the 6291456 bytes" in message
+
+
 def test_a_wish_nobody_understands_is_refused_by_name(server):
     status, code, message = refused(invoke, server, {**FIFTY, "quickstep_emulate": "brake=1"})
     assert (status, code) == (400, "ValidationError")
     assert message.startswith("quickstep-emulate: 'brake' is not one of its wishes")
-
-
-def test_limits_are_kept():
-    limits = Limits(body_bytes=1000, open_calls=1)
-    with served(limits=limits) as server:
-        status, code, message = refused(invoke, server, {"prompt": "x" * 1000})
-        assert (status, code) == (400, "ValidationError")
-        assert "longer than the 1000 bytes" in message
-        open_stream = stream(server, {**FIFTY, "max_tokens": 2000})
-        next(open_stream)
-        assert refused(invoke, server, FIFTY)[:2] == (503, "ServiceUnavailable")
-
-
-def test_an_endpoint_with_one_model_takes_no_component_and_chooses_its_variant():
-    scenario = Scenario(name="single", endpoint={"mode": "variant"})
-    with served(scenario) as server:
-        assert refused(invoke, server, FIFTY)[2].startswith("Inference Component Name header is not allowed")
-        runtime = server.runtime()
-        answer = runtime.invoke_endpoint(EndpointName=ENDPOINT, Body=json.dumps(FIFTY), TargetVariant="AllTraffic")
-        assert answer["InvokedProductionVariant"] == "AllTraffic"
-        missing = refused(runtime.invoke_endpoint, EndpointName=ENDPOINT, Body=b"{}", TargetVariant="Blue")
-        assert missing == (400, "ValidationError", "Variant Blue of endpoint llm not found.")
-        base = f"{server.url}/endpoints/{ENDPOINT}/openai/v1"
-        client = openai.OpenAI(base_url=base, api_key=token(), max_retries=0)
-        made = client.chat.completions.create(model="", messages=MESSAGES, max_tokens=3)
-        assert made.usage.completion_tokens == 3
-        log = server.on_account(lambda live: live.fleet("endpoint/llm/variant/AllTraffic").log)
-        assert log.output_tokens.tolist() == [50, 3]
 
 
 # ---------------------------------------------------------------- the OpenAI path
@@ -311,6 +242,13 @@ def test_the_openai_path_names_the_component_in_the_path_only(server):
     headers = {"Authorization": f"Bearer {token()}", "X-Amzn-SageMaker-Inference-Component": COMPONENT}
     assert httpx.post(url, json=FIFTY, headers=headers).status_code == 400
     assert httpx.post(url, json=FIFTY).status_code == 403
+
+
+def test_the_openai_path_is_for_chat(server):
+    headers = {"Authorization": f"Bearer {token()}"}
+    answer = httpx.post(f"{server.url}{OPENAI}/chat/completions", json={"prompt": "The sea"}, headers=headers)
+    assert answer.status_code == 400
+    assert "messages: Field required" in answer.json()["error"]["message"]
 
 
 @pytest.mark.parametrize(

@@ -114,6 +114,38 @@ def test_a_container_refuses_what_it_cannot_use_in_openais_words(document, statu
     assert error["code"] == status
 
 
+_NAMES = (
+    "messages",
+    "prompt",
+    "inputs",
+    "parameters",
+    "max_tokens",
+    "max_new_tokens",
+    "stream",
+    "seed",
+    "role",
+    "content",
+)
+_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.sampled_from([1, 5, "user"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(_NAMES), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@settings(max_examples=300, deadline=None, derandomize=True)
+@given(_VALUES, st.sampled_from(["openai", "lmi", "tgi"]))
+def test_whatever_json_comes_a_container_answers_or_refuses(document, dialect):
+    try:
+        answer = writer(read_prompt(document, dialect, seed_text="x"), number=1, created_s=0)
+    except ContainerRefusal as refused:
+        assert refused.status in (400, 404)
+        json.loads(refused.body)
+    else:
+        assert 1 <= answer.prompt.output_tokens < MAX_MODEL_TOKENS
+        assert answer.token(0)
+
+
 @pytest.mark.parametrize("name", [None, "", "/opt/ml/model"])
 def test_an_empty_model_and_the_models_own_path_are_accepted(name):
     assert prompt_of(CHAT, model=name).kind == "chat"
