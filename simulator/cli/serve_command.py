@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import sys
 import time
 from pathlib import Path
+from threading import Thread
 from typing import Annotated, Any
 
 import typer
@@ -15,7 +17,7 @@ from simulator.cli.failures import UsageProblem, project_root, write_json
 from simulator.physics.requests import OpenArrivals
 from simulator.run import POLICIES
 from simulator.scenario import Scenario, ScenarioError, read_scenario
-from simulator.serve import data_plane
+from simulator.serve import data_plane, gateway_mount
 from simulator.serve.app import make_app
 from simulator.serve.driver import AccountDriver
 from simulator.serve.live import LiveAccount, live_account
@@ -41,6 +43,9 @@ def serve(
         str, typer.Option(help="Address to listen on. Nothing is authenticated: keep it local.")
     ] = "127.0.0.1",
     template: Annotated[Path | None, typer.Option(help="SAM template; default: the one of this checkout.")] = None,
+    gateway_port: Annotated[
+        int | None, typer.Option(help="Also run the wake-and-hold gateway on this port; 0 takes a free one.")
+    ] = None,
     json_out: Annotated[
         str | None, typer.Option("--json", help='Write {url, environment, …} once it answers; "-" is standard output.')
     ] = None,
@@ -55,6 +60,8 @@ def serve(
     if policy not in POLICIES:
         raise UsageProblem(f"policy {policy!r} is not one of {', '.join(POLICIES)}")
     wanted, traffic = _read(scenario, trace, seed)
+    if gateway_port is not None:
+        wanted = wanted.model_copy(update={"parameters": {**wanted.parameters, **gateway_mount.SWITCH}})
     always_in_flight = 0 if traffic.name else QUIET_IN_FLIGHT
     path = template or project_root() / "template.yaml"
     # A handler that runs takes sys.stdout for its log, so what is said to the user goes to the stream of now.
@@ -63,17 +70,40 @@ def serve(
         listening = listen(host, port)
     except AddressInUse as problem:
         raise UsageProblem(f"{problem}; give another --port, or 0 for a free one") from None
-    with listening:
+    try:
+        gateway_listening = None if gateway_port is None else listen("127.0.0.1", gateway_port)
+    except AddressInUse as problem:
+        listening.close()
+        raise UsageProblem(f"{problem}; give another --gateway-port, or 0 for a free one") from None
+    with listening, gateway_listening or contextlib.nullcontext():
         driver = AccountDriver(
             lambda: live_account(
                 traffic, wanted, template=path, policy=policy, seed=seed, always_in_flight=always_in_flight
             ),
             speed=speed,
         )
-        with driver:
+        with driver, contextlib.ExitStack() as beside:
             facts = driver.submit(lambda live: _facts(live, url_of(listening), speed)).result()
 
             def on_ready() -> None:
+                if gateway_listening is None:
+                    announce()
+                else:
+                    # In a thread: the gateway asks this server for the time before it answers.
+                    Thread(target=start_gateway, name="gateway", daemon=True).start()
+
+            def start_gateway() -> None:
+                assert gateway_listening is not None
+                environment = driver.submit(lambda live: gateway_mount.gateway_environment(live, facts["url"])).result()
+                try:
+                    beside.enter_context(gateway_mount.gateway_beside(environment, gateway_listening))
+                except gateway_mount.GatewayNotStarted as problem:
+                    print(f"quickstep serve: {problem}", file=sys.stderr, flush=True)
+                else:
+                    facts["gateway_url"] = url_of(gateway_listening)
+                announce()
+
+            def announce() -> None:
                 if json_out == "-":
                     print(json.dumps(facts, sort_keys=True), file=out, flush=True)
                 else:
@@ -131,12 +161,13 @@ def _greeting(facts: dict[str, Any]) -> str:
         if kind == "inference-component"
         else f"aws sagemaker describe-endpoint --endpoint-name {facts['resource_id'].split('/')[1]}"
     )
+    gateway = f"\ncurl -s {facts['gateway_url']}/v1/models      # the gateway\n" if "gateway_url" in facts else ""
     return f"""\
 The emulated account {facts["account_id"]} in {facts["region"]}, with stack {facts["stack"]}, answers at {facts["url"]}
 ({facts["speed"]:g} virtual seconds per second; signatures are not checked; Ctrl-C ends it and forgets everything)
 
 {exports}
-
+{gateway}
 {look}
 aws application-autoscaling describe-scalable-targets --service-namespace sagemaker
 aws cloudwatch describe-alarms --query 'MetricAlarms[].[AlarmName,StateValue]' --output text

@@ -42,6 +42,7 @@ IAM_PREFIXES = {
     "dynamodb": "dynamodb",
     "events": "events",
     "sagemaker": "sagemaker",
+    "sagemaker-runtime": "sagemaker",
     "scheduler": "scheduler",
     "stepfunctions": "states",
 }
@@ -197,8 +198,9 @@ def operations(definition: ast.AST) -> set[tuple[str, str]]:
 
 
 def _service(node: ast.AST) -> str | None:
-    """The service of `client("x")`, `write_client("x")` and `aws.client("x")`; None for any other expression."""
-    if not isinstance(node, ast.Call) or ast.unparse(node.func).removeprefix("aws.") not in ("client", "write_client"):
+    """The service of `client("x")`, `write_client("x")`, `stream_client("x", …)` and `aws.client("x")`; None for any other."""
+    makers = ("client", "write_client", "stream_client")
+    if not isinstance(node, ast.Call) or ast.unparse(node.func).removeprefix("aws.") not in makers:
         return None
     assert isinstance(node.args[0], ast.Constant), f"the service must be written out: {ast.unparse(node)}"
     return node.args[0].value

@@ -17,6 +17,7 @@ from quickstep.errors import (
     EndpointUpdating,
     InsufficientCapacity,
     ManagedByEndpoint,
+    NoCapacity,
     NotEnoughHardware,
     OutcomeUnknown,
     QuotaExceeded,
@@ -37,6 +38,18 @@ ICE_TEXT = (
 
 # code, status, text, class
 TABLE = [
+    # SageMaker's runtime
+    (
+        "ValidationError",
+        400,
+        "Inference Component has no capacity to process this request. ApplicationAutoScaling may be in-progress (if "
+        "configured) or try to increase the capacity by invoking UpdateInferenceComponentRuntimeConfig API.",
+        NoCapacity,
+    ),
+    ("ModelNotReadyException", 429, "Model is not ready for inference yet.", NoCapacity),
+    ("ValidationError", 400, "Inference Component chat of endpoint llm not found.", ComponentNotFound),
+    ("ServiceUnavailable", 503, "The service is temporarily unable to handle the request.", OutcomeUnknown),
+    ("InternalDependencyException", 530, "A dependency of the service has failed.", OutcomeUnknown),
     # SageMaker, inference components
     (
         VALID,
@@ -141,7 +154,9 @@ def test_a_message_says_what_was_done_what_aws_said_and_what_to_do(code, status,
 
 def test_every_refusal_class_is_reached_by_the_table():
     refused = {kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, errors.AwsRefused)}
-    assert {kind for *_, kind in TABLE} == refused - {errors.AwsRefused}
+    # What a container answers, and how a stream ends, is told where it is read (gateways/sagemaker_runtime.py).
+    elsewhere = {errors.AwsRefused, errors.ModelFailed, errors.StreamBroken}
+    assert {kind for *_, kind in TABLE} == refused - elsewhere
 
 
 @pytest.mark.parametrize("code", sorted(ThrottledRetryableChecker._THROTTLED_ERROR_CODES))

@@ -7,9 +7,10 @@ from dataclasses import replace
 import pytest
 
 from quickstep.model.observation import AlarmState, Datapoint, Metrics, Series, ServingChange
+from quickstep.model.state import Change, TargetState
 from quickstep.model.targets import Guards
 from quickstep.policy.pipeline import decide
-from quickstep.policy.wake import peak_of, wake_copies, woke_at_s
+from quickstep.policy.wake import KNOCK, knocked, peak_of, wake_copies, woke_at_s
 from quickstep.reasons import Reason
 from tests.unit.scenes import NOW_S, decided, seen, stage, steady, target
 
@@ -40,6 +41,31 @@ def asleep(*counts, desired=0, alarm=AlarmState.OK, goal=None, **state):
 )
 def test_a_wake_is_the_least_of_what_waits_what_was_in_use_and_a_cap(waiting, target_per_copy, peak, cap, copies):
     assert wake_copies(waiting, target_per_copy, peak, cap) == copies
+
+
+LATELY = NOW_S - 60
+
+
+@pytest.mark.parametrize(
+    ("before", "waiting", "copies"),
+    [
+        (None, None, 1),
+        (None, 12, 3),
+        (Change(LATELY, 0, 1, KNOCK, hold_s=600.0), 1, 1),  # renewed
+        (Change(LATELY, 0, 3, KNOCK, hold_s=600.0), 1, 3),  # who knocked then may still wait
+        (Change(LATELY, 0, 1, KNOCK, hold_s=600.0), 12, 3),
+        (Change(LATELY, 0, 2, "launch at nine", hold_s=3600.0), 1, None),  # a person wished for more
+        (Change(LATELY, 0, 2, "launch at nine", hold_s=3600.0), 12, 3),
+        (Change(LATELY, 1, 0, "nobody works today", hold_s=3600.0), 1, 1),
+        (Change(NOW_S - 601, 0, 4, KNOCK, hold_s=600.0), 1, 1),  # run out
+        (Change(NOW_S - 901, 0, 4, "a change outside Quickstep"), 1, 1),
+        (Change(NOW_S - 899, 0, 4, "a change outside Quickstep"), 1, None),
+    ],
+)
+def test_a_knock_is_a_floor_that_never_takes_anything_away(before, waiting, copies):
+    goal = target(low=0, guards=Guards(min_awake_s=600.0))
+    wish = knocked(TargetState(manual=before), goal, waiting, NOW_S)
+    assert wish == (None if copies is None else Change(NOW_S, 0, copies, KNOCK, hold_s=600.0))
 
 
 def test_asleep_stays_asleep_while_nobody_waits():

@@ -1,4 +1,4 @@
-"""The only place that asks what time it is."""
+"""The only place that asks what time it is, and the only one that waits."""
 
 from __future__ import annotations
 
@@ -18,3 +18,8 @@ def use(source: Callable[[], float]) -> Callable[[], float]:
     global _source
     before, _source = _source, source
     return before
+
+
+def sleep(duration_s: float) -> None:
+    """Let `duration_s` seconds pass. For the gateway and clients, which hold a request; nothing that decides waits."""
+    time.sleep(max(0.0, duration_s))

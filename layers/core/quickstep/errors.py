@@ -95,6 +95,34 @@ class Rejected(AwsRefused):
     """AWS found the request invalid for a reason that has no class of its own."""
 
 
+class NoCapacity(AwsRefused):
+    """An invocation found no copy of the inference component: it sleeps, wakes up, or has lost its copies."""
+
+
+class ModelFailed(AwsRefused):
+    """The model's container answered with an error.
+
+    `status` is the container's own HTTP status and `answer` its own body, which may quote the prompt: for the caller only.
+    """
+
+    def __init__(self, message: str, *, status: int | None, answer: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.answer = answer
+
+
+class StreamBroken(AwsRefused):
+    """A response stream ended before its end.
+
+    `code` is SageMaker's `ModelInvocationTimeExceeded` or `StreamBroken`, `InternalStreamFailure`, or `ConnectionLost` if
+    the connection itself went away.
+    """
+
+    def __init__(self, message: str, *, code: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
 class OutcomeUnknown(AwsRefused):
     """The call may or may not have been carried out (time-out, connection reset, 5xx); describe before asking again."""
 

@@ -26,6 +26,17 @@ def quantile_s(samples_s: tuple[float, ...], q: float, default_s: float) -> floa
     return known[min(len(known) - 1, max(0, math.ceil(q * len(known)) - 1))]
 
 
+def remaining_s(samples_s: tuple[float, ...], elapsed_s: float, default_s: float) -> float | None:
+    """How much longer it will probably take: the median of what took longer than `elapsed_s`, less that.
+
+    None if nothing known ever took so long: then nobody knows. The default counts as one sample while there are few.
+    Example: samples 60, 80 and 200 s, 100 s gone by: 100 s more, since only the one of 200 s is still possible.
+    """
+    known = samples_s if len(samples_s) >= 5 else (*samples_s, default_s)
+    longer = sorted(sample_s for sample_s in known if sample_s > elapsed_s)
+    return longer[(len(longer) - 1) // 2] - elapsed_s if longer else None
+
+
 def instance_deadline_s(samples_s: tuple[float, ...]) -> float:
     """How long instances may take before the ask counts as failed."""
     return max(INSTANCE_DEADLINE_MIN_S, DEADLINE_FACTOR * quantile_s(samples_s, 0.9, INSTANCE_DEFAULT_S))

@@ -17,8 +17,10 @@ CONNECT_TIMEOUT_S = 2
 READ_TIMEOUT_S = 5
 READ_ATTEMPTS = 3
 WRITE_ATTEMPTS = 1
+STREAMS = 128
+"""Connections that a client for streams keeps; more are made when needed and not kept."""
 
-_clients: dict[tuple[str, int], Any] = {}
+_clients: dict[tuple[str, int, int], Any] = {}
 _session: Any = None
 _loader: Any = None
 
@@ -33,6 +35,18 @@ def write_client(service: str) -> Any:
     return _client(service, WRITE_ATTEMPTS)
 
 
+def stream_client(service: str, read_timeout_s: int) -> Any:
+    """The client for answers that stream: one attempt, `read_timeout_s` of silence allowed, many streams at a time."""
+    return _client(service, WRITE_ATTEMPTS, read_timeout_s, STREAMS)
+
+
+def prepare_stream_clients(read_timeout_s: int, *others: str) -> None:
+    """Make the clients of a function that streams before its first request: Lambda gives processor time for that."""
+    _client("sagemaker-runtime", WRITE_ATTEMPTS, read_timeout_s, STREAMS)
+    for service in others:
+        _client(service, READ_ATTEMPTS)
+
+
 def forget_clients() -> None:
     """Make new clients next time, with the region, credentials and event handlers of that moment.
 
@@ -43,14 +57,15 @@ def forget_clients() -> None:
     _session = None
 
 
-def _client(service: str, attempts: int) -> Any:
-    key = (service, attempts)
+def _client(service: str, attempts: int, read_timeout_s: int = READ_TIMEOUT_S, connections: int = 10) -> Any:
+    key = (service, attempts, read_timeout_s)
     if key not in _clients:
         from botocore.config import Config
 
         config = Config(
             connect_timeout=CONNECT_TIMEOUT_S,
-            read_timeout=READ_TIMEOUT_S,
+            read_timeout=read_timeout_s,
+            max_pool_connections=connections,
             retries={"mode": "standard", "total_max_attempts": attempts},
             # CloudTrail then shows which of an account's callers changed a count.
             user_agent_extra=f"quickstep/{__version__}",

@@ -1,20 +1,32 @@
-"""Amazon EventBridge: asking for a look."""
+"""Amazon EventBridge: asking for a look, and knocking at a component that sleeps."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from typing import Any
 
 from quickstep.errors import Rejected
-from quickstep.events import LOOK_REQUESTED, SOURCE
+from quickstep.events import LOOK_REQUESTED, SOURCE, WAKE_REQUESTED
 from quickstep.gateways.aws import client
 from quickstep.gateways.refusals import translated
 
 
 def request_look(endpoint: str) -> None:
     """Have OnAlarm look at `endpoint` now. Raises the errors of `refusals`, `Rejected` if the bus does not take the event."""
-    entry = {"Source": SOURCE, "DetailType": LOOK_REQUESTED, "Detail": json.dumps({"endpointName": endpoint})}
-    with translated(f"ask for a look at endpoint {endpoint}"):
+    _put(LOOK_REQUESTED, {"endpointName": endpoint}, f"ask for a look at endpoint {endpoint}")
+
+
+def request_wake(component: str, waiting: int) -> None:
+    """Have OnAlarm wake `component` now; `waiting` requests (at least 1) wait for it. Raises as `request_look`."""
+    detail = {"resourceId": f"inference-component/{component}", "waitingRequests": waiting}
+    _put(WAKE_REQUESTED, detail, f"wake inference component {component}")
+
+
+def _put(kind: str, detail: Mapping[str, Any], what: str) -> None:
+    entry = {"Source": SOURCE, "DetailType": kind, "Detail": json.dumps(detail)}
+    with translated(what):
         answer = client("events").put_events(Entries=[entry])
     for one in answer.get("Entries") or ():
         if one.get("ErrorCode"):
-            raise Rejected(f"ask for a look at endpoint {endpoint}: {one['ErrorCode']}: {one.get('ErrorMessage', '')}")
+            raise Rejected(f"{what}: {one['ErrorCode']}: {one.get('ErrorMessage', '')}")

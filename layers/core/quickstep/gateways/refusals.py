@@ -21,12 +21,16 @@ from quickstep.errors import (
     EndpointUpdating,
     InsufficientCapacity,
     ManagedByEndpoint,
+    NoCapacity,
     NotEnoughHardware,
     OutcomeUnknown,
     QuotaExceeded,
     Rejected,
     Throttled,
 )
+
+NO_CAPACITY = "has no capacity to process this request"
+"""How an invocation says that no copy serves: a `ValidationError` (400) which only this text tells from a bad request."""
 
 
 @contextmanager
@@ -73,6 +77,8 @@ def failure(text: str | None, *, what: str) -> AwsRefused | None:
 # -- which class ------------------------------------------------------------------------------------------------------
 
 _CODES: dict[str, type[AwsRefused]] = {
+    # no copy serves, in the words of routers and multi-model endpoints
+    "ModelNotReadyException": NoCapacity,
     # account quota: refused whole, never in part
     "ResourceLimitExceeded": QuotaExceeded,
     "ResourceLimitExceededException": QuotaExceeded,
@@ -147,6 +153,7 @@ _IDENTITY_SDK_ERRORS = frozenset(
 _TEXTS: tuple[tuple[re.Pattern[str], type[AwsRefused]], ...] = tuple(
     (re.compile(pattern, re.IGNORECASE | re.DOTALL), kind)
     for pattern, kind in (
+        (re.escape(NO_CAPACITY), NoCapacity),
         (r"account-level service limit", QuotaExceeded),
         (r"\bResourceLimitExceeded\b", QuotaExceeded),
         (
@@ -212,6 +219,7 @@ _ADVICE: dict[type[AwsRefused], str] = {
     InsufficientCapacity: "AWS has no such instance to give now; ask for fewer or another type, or again later",
     NotEnoughHardware: "the copies do not fit on the endpoint's instances; add instances first",
     ManagedByEndpoint: "SageMaker moves this variant's instances itself; ask for copies only",
+    NoCapacity: "no copy serves now; wake the component and ask again when one does",
     AccessDenied: "the role may not do this; check its policy and the tag `quickstep:managed` of the resource",
     Rejected: "AWS finds the request invalid; it will not succeed unchanged",
     OutcomeUnknown: "the answer was lost and the request may have been carried out; describe before asking again",

@@ -126,6 +126,11 @@ class Registry:
         """Endpoint and id of a registered target, by resource id; None if it is not registered."""
         return self._where(f"NAME#{resource_id}")
 
+    def endpoint_of_component(self, component: str) -> str | None:
+        """The endpoint that a registered inference component is on; None if it is not registered."""
+        found = self.find(f"inference-component/{component}")
+        return None if found is None else found[0]
+
     def find_by_alarm(self, alarm_name: str) -> tuple[str, TargetId] | None:
         """Endpoint and id of the target that an alarm is bound to; None if it is bound to none."""
         return self._where(f"ALARM#{alarm_name}")

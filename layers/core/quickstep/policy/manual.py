@@ -7,6 +7,7 @@ the second fastest. So the count is a floor until the grace is over; load may st
 from __future__ import annotations
 
 from quickstep.model.decision import Step
+from quickstep.model.state import Change
 from quickstep.policy.facts import Facts
 from quickstep.reasons import Reason
 
@@ -19,7 +20,7 @@ def apply(facts: Facts, recommended: int) -> Step:
     wish = facts.state.manual
     if wish is None:
         return Step(STAGE, recommended, Reason.UNCHANGED)
-    until_s = wish.at_s + (wish.hold_s if wish.hold_s is not None else GRACE_S)
+    until_s = holds_until_s(wish)
     if until_s <= facts.now_s:
         return Step(STAGE, recommended, Reason.UNCHANGED, "the manual wish has run out", memory={"manual": None})
     floor = wish.after
@@ -33,3 +34,8 @@ def apply(facts: Facts, recommended: int) -> Step:
         {"floor": floor},
         look_again_at_s=until_s,
     )
+
+
+def holds_until_s(wish: Change) -> float:
+    """When a wish runs out, in seconds since the epoch."""
+    return wish.at_s + (wish.hold_s if wish.hold_s is not None else GRACE_S)

@@ -8,11 +8,16 @@ from __future__ import annotations
 
 from quickstep.model.decision import Step
 from quickstep.model.observation import AlarmState, ServingChange
+from quickstep.model.state import Change, TargetState
+from quickstep.model.targets import ScalableTarget
+from quickstep.policy import manual
 from quickstep.policy.demand import copies_for
 from quickstep.policy.facts import Facts
 from quickstep.reasons import Reason
 
 STAGE = "wake"
+KNOCK = "a client knocked"
+"""Cause of a wish that is a client's knock."""
 
 
 def apply(facts: Facts, recommended: int) -> Step:
@@ -38,6 +43,22 @@ def wake_copies(waiting: float, target_per_copy: float | None, peak_before_sleep
     """Copies to wake to: at least one, at most what waits needs, what was in use before, and `cap`."""
     copies = copies_for(waiting, target_per_copy) if target_per_copy else 1
     return max(1, min(copies, peak_before_sleep if peak_before_sleep else copies, cap))
+
+
+def knocked(state: TargetState, target: ScalableTarget, waiting: int | None, now_s: float) -> Change | None:
+    """The wish that a client's knock amounts to, `waiting` requests behind it (None = not known); None if nothing is to change.
+
+    A floor for as long as a wake is worth. What a person wished for stands if it is as much; an earlier knock is renewed,
+    and never made smaller: whoever knocked then may still wait.
+    """
+    peak = state.peak_before_sleep
+    copies = wake_copies(float(waiting or 1), target.target_per_copy, peak, target.guards.wake_cap)
+    before = state.manual
+    if before is not None and manual.holds_until_s(before) > now_s and before.after >= copies:
+        if before.cause != KNOCK:
+            return None
+        copies = before.after
+    return Change(now_s, 0, copies, KNOCK, hold_s=target.guards.min_awake_s)
 
 
 def peak_of(serving: tuple[ServingChange, ...]) -> int | None:

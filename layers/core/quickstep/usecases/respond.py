@@ -22,7 +22,7 @@ from quickstep.gateways.registry import Registry
 from quickstep.model.loop import NextWord
 from quickstep.model.state import Change
 from quickstep.model.targets import TargetId
-from quickstep.policy.wake import wake_copies
+from quickstep.policy.wake import knocked
 from quickstep.reasons import Reason
 from quickstep.settings import Settings
 from quickstep.usecases import loop as loops
@@ -157,8 +157,8 @@ def _keep_wish(wish: ManualWish | WakeRequested, endpoint: str, target_id: Targe
     if isinstance(wish, ManualWish):
         change = Change(now_s, state.wish or 0, wish.capacity, wish.reason or "a manual wish", hold_s=wish.hold_s)
     else:
-        copies = wake_copies(
-            float(wish.waiting or 1), target.target_per_copy, state.peak_before_sleep, target.guards.wake_cap
-        )
-        change = Change(now_s, 0, copies, "a client knocked", hold_s=target.guards.min_awake_s)
+        knock = knocked(state, target, wish.waiting, now_s)
+        if knock is None:
+            return
+        change = knock
     registry.keep_wish(endpoint, target_id, change)

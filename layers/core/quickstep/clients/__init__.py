@@ -1,4 +1,4 @@
-"""Clients for people's own code: `from quickstep import clients`."""
+"""Clients for people's own code: `from quickstep import clients`; streaming is `quickstep.clients.streaming`."""
 
 from __future__ import annotations
 
