@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import gc
 import json
+import math
 import multiprocessing
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,9 @@ def bench(
     seeds: Sequence[int] = (1,),
     work: Path,
     options: PlatformOptions = DEFAULT_OPTIONS,
+    target_factor: float = 1.0,
+    statistic: str | None = None,
+    prefill_factor: float = 1.0,
     definitions: Sequence[Slice] | None = None,
     workers: int = WORKERS,
     quiet: bool = False,
@@ -40,18 +44,19 @@ def bench(
 
     `traces`: the folder of the public traces; slices whose file is not there are skipped and named. `slices`, `policies`:
     names; None = all slices there are, and every policy with its own sensing. `knobs`: instead of the peers' own eight.
-    `work`: a folder for finished runs and prepared traces; the same folder again continues. `definitions`: instead of
-    `benchmarks/slices.yaml`. Raises SliceError, TraceError and ValueError for input that cannot be used, CompilerMissing
+    `work`: a folder for finished runs and prepared traces; the same folder again continues. `target_factor`, `statistic`:
+    as of `RunSpec`; `prefill_factor` multiplies that of every slice. `definitions`: instead of `benchmarks/slices.yaml`.
+    Raises SliceError, TraceError and ValueError for input that cannot be used, CompilerMissing
     without numba. The result depends on nothing but the arguments.
     """
     from simulator.bench import kernel  # noqa: F401 — refuses early, and compiles before two workers would at once
 
     everything = tuple(definitions) if definitions is not None else read_slices()
-    chosen = _chosen(everything, slices)
+    chosen = tuple(_with_prefill(one, prefill_factor) for one in _chosen(everything, slices))
     there, skipped = available(chosen, traces)
     if not there:
         raise SliceError(f"there is no slice to run: {'; '.join(skipped)}")
-    specs = _specs(policies, knobs, options)
+    specs = _specs(policies, knobs, RunSpec("", target_factor=target_factor, statistic=statistic, options=options))
     store = WorkFile(work / "runs.jsonl")
     groups = [_Group(one, seed, traces, specs, options.launch_median_s, store) for one in there for seed in seeds]
     todo = [(group.slice.name, spec.policy) for group in groups for _, spec in group.todo]
@@ -95,13 +100,21 @@ def _chosen(everything: Sequence[Slice], names: Sequence[str] | None) -> tuple[S
     return tuple(by_name[name] for name in names)
 
 
-def _specs(names: Sequence[str] | None, knobs: Sequence[float] | None, options: PlatformOptions) -> list[RunSpec]:
+def _with_prefill(one: Slice, factor: float) -> Slice:
+    if not 0 < factor < math.inf:
+        raise ValueError(f"the prefill factor ({factor}) must be above 0")
+    return one.model_copy(update={"prefill_factor": one.prefill_factor * factor})
+
+
+def _specs(names: Sequence[str] | None, knobs: Sequence[float] | None, like: RunSpec) -> list[RunSpec]:
+    if not 0 < like.target_factor < math.inf:
+        raise ValueError(f"the target factor ({like.target_factor}) must be above 0")
     specs = []
     for policy in default_policies() if names is None else names:
         positions = knobs_of(policy)
         if knobs is not None and policy not in OURS and policy not in ANCHORS:
             positions = tuple(knobs)
-        specs += [RunSpec(policy, knob, options=options) for knob in positions]
+        specs += [replace(like, policy=policy, knob=knob) for knob in positions]
     return specs
 
 
@@ -125,7 +138,7 @@ class _Group:
         self.todo.sort(key=lambda pair: pair[1].policy not in OURS)
 
     def folder(self, root: Path) -> Path:
-        return root / f"{self.slice.name}-{self.seed}-{self.launch_s:g}"
+        return root / f"{self.slice.name}-{self.seed}-{self.launch_s:g}-{self.slice.prefill_factor:g}"
 
 
 def _work_off(groups: Sequence[_Group], store: WorkFile, root: Path, progress: SweepProgress, workers: int) -> None:
