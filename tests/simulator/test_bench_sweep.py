@@ -258,13 +258,10 @@ def bursty(tmp_path_factory):
     return prepare(one, 1, traces=None, folder=tmp_path_factory.mktemp("bursty"), launch_s=258.0)
 
 
-@pytest.mark.parametrize(
-    ("policy", "knob", "default"), [("quickstep", 98.0, "Maximum"), ("aas-tt-10s", 0.6, "Average")]
-)
-def test_what_the_alarms_read_changes_what_a_policy_does(bursty, policy, knob, default):
-    found = {s: run_one(bursty, RunSpec(policy, knob, statistic=s)) for s in ("Average", "Maximum", None)}
-    assert {**found[default], "scenario": ""} == {**found[None], "scenario": ""}
-    assert found["Average"]["cost_usd"] != found["Maximum"]["cost_usd"]
+@pytest.mark.parametrize(("policy", "knob", "other"), [("quickstep", 98.0, "Average"), ("aas-tt-10s", 0.6, "Maximum")])
+def test_what_the_alarms_read_changes_what_a_policy_does(bursty, policy, knob, other):
+    usual, changed = (run_one(bursty, RunSpec(policy, knob, statistic=statistic)) for statistic in (None, other))
+    assert usual["cost_usd"] != changed["cost_usd"]
 
 
 def test_the_clairvoyant_plan_reaches_the_slo_at_a_quarter_above_the_bound(bursty):
