@@ -19,8 +19,9 @@ from simulator.bench.slices import Slice
 
 _ROOT = Path(__file__).resolve().parents[2]
 _ENGINE = (
-    *(f"simulator/bench/{name}.py" for name in ("anchors", "compiled_fleet", "crowds", "kernel", "peers_drive")),
-    *(f"simulator/bench/{name}.py" for name in ("platform", "prepare", "run", "scores", "slices")),
+    *(f"simulator/bench/{name}.py" for name in ("anchors", "compiled_fleet", "component", "crowds", "endpoint")),
+    *(f"simulator/bench/{name}.py" for name in ("kernel", "peers_drive", "platform", "platform_records", "prepare")),
+    *(f"simulator/bench/{name}.py" for name in ("run", "scores", "slices")),
     "simulator/aws/sagemaker_delays.py",
     "simulator/oracle.py",
     "simulator/peers",
