@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint docs bench gateway-bench build oracle events lock clean
+.PHONY: help demo test lint docs bench gateway-bench bench-tables bench-sensitivity build oracle events lock clean
 
 help: ## List what can be made.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,6 +29,12 @@ bench: $(VENV)/.ready ## The short benchmark: ours and three peers on two genera
 
 gateway-bench: $(VENV)/.ready ## What the gateway adds to each chunk and first byte, 100 streams at once, memory of a 200 MB stream.
 	@$(BIN)/python benchmarks/gateway_latency.py
+
+bench-tables: $(VENV)/.ready ## Write the tables of docs/benchmark.md again; RESULT=out/bench.json takes a result in first (NAME=main).
+	@$(BIN)/python benchmarks/tables.py $(if $(RESULT),--result $(RESULT)) $(if $(NAME),--name $(NAME))
+
+bench-sensitivity: $(VENV)/.ready ## Run the benchmark with one constant changed at a time: TRACES=DIR SLICES=P2,P3,P5
+	@$(BIN)/python benchmarks/sensitivity.py $(if $(TRACES),--traces $(TRACES)) $(if $(SLICES),--slices $(SLICES))
 
 build: ## Run sam validate and sam build, without Docker. ARCH=x86_64 or ARCH=arm64 leaves the other out of the layer.
 	@ARCH="$(ARCH)" PYTHON="$(PYTHON)" tools/build.sh

@@ -139,7 +139,7 @@ def calibrate(path: Path) -> tuple[Fit, ...]:
 
 
 def report(fits: Sequence[Fit]) -> list[str]:
-    """Lines for people: each fit, then each row with its closed-loop error; rows beyond 10 % are marked."""
+    """Lines for people: each fit, then each row with its closed-loop error; rows beyond 10 % are marked, and summed up."""
     lines = []
     for fit in fits:
         quality = "" if fit.r2 is None else f", R² {fit.r2:.3f}"
@@ -153,6 +153,24 @@ def report(fits: Sequence[Fit]) -> list[str]:
                 f"  concurrency {row.concurrency:g}: {row.measured_s:.2f} s measured, {row.predicted_s:.2f} s by the law, "
                 f"{100 * row.error:+.1f} %{mark}"
             )
+    return [*lines, *_summed_up([row for fit in fits for row in fit.rows])]
+
+
+def _summed_up(rows: Sequence[Row]) -> list[str]:
+    """How many rows are within the tolerance, in all and by what they were measured by."""
+    kinds: dict[str, list[Row]] = {}
+    for row in rows:
+        what = "one request alone" if row.concurrency == 1 else "several requests"
+        kinds.setdefault(f"{row.measured_by}, {what}", []).append(row)
+    parts = [(f"all {len(rows)} rows", list(rows)), *kinds.items()]
+    lines = []
+    for name, found in parts:
+        within = sum(row.is_within for row in found)
+        median = float(np.median([abs(row.error) for row in found]))
+        lines.append(
+            f"{name}: {within} of {len(found)} within {TOLERANCE:.0%}, median error {100 * median:.1f} %, "
+            f"worst {100 * max((row.error for row in found), key=abs):+.1f} %"
+        )
     return lines
 
 

@@ -7,7 +7,7 @@ import sys
 import typer
 
 from quickstep.errors import InvalidSettings
-from simulator.cli import bench_command, invoke_command, serve_command, simulate_command
+from simulator.cli import bench_command, invoke_command, serve_command, simulate_command, trace_command
 from simulator.cli.failures import UsageProblem
 from simulator.template_values import TemplateError
 
@@ -23,6 +23,7 @@ app.command("invoke")(invoke_command.invoke)
 app.command("serve")(serve_command.serve)
 app.command("bench")(bench_command.bench)
 app.command("calibrate")(bench_command.calibrate)
+app.add_typer(trace_command.app, name="trace")
 
 
 def main() -> None:

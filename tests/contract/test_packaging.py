@@ -152,6 +152,7 @@ def test_every_target_explains_itself_and_needs_nothing_that_is_not_there():
     assert {"demo", "test", "lint", "build", "oracle", "events", "lock", "clean"} <= set(explained)
     scripts = set(re.findall(r"\b((?:tools|tests)/[\w/]+\.sh)", text))
     assert [one for one in scripts if not os.access(ROOT / one, os.X_OK)] == []
+    assert [one for one in re.findall(r"\bbenchmarks/\w+\.py", text) if not (ROOT / one).is_file()] == []
     modules = re.findall(r"-m (simulator[\w.]*)", text)
     assert [one for one in modules if not (ROOT / f"{one.replace('.', '/')}.py").is_file()] == []
 

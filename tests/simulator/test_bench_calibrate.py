@@ -37,6 +37,10 @@ def test_the_law_fits_measured_sagemaker_endpoints_within_six_percent(tmp_path):
     # Not every row is good, and that is said, too: 19.65 ms by the line, 26.8 ms by the tokens per second.
     assert poor.worst_error == pytest.approx((16.99 + 0.083 * 32) / (32_000 / 1192) - 1)
     assert any("beyond 10%" in line for line in report([poor]))
+    # And summed up: 9 good rows, and of the poor fit's three the one by tokens per second is beyond.
+    summed = report([*good, poor])[-4:]
+    assert summed[0].startswith("all 12 rows: 11 of 12 within 10%, median error 1.3 %, worst -26.8 %"), summed[0]
+    assert summed[3].startswith("tokens per second, several requests: 3 of 4 within 10%")
 
 
 def measured(a_s, b_s, g_s, d_s, noise=0.0):
