@@ -1,0 +1,382 @@
+"""Own assertions about who may do what: SEC-15 to SEC-20, exact for actions and for resources.
+
+Exact for actions: what a function's code can reach (`tests.contract.reach`) and what its role allows are the same.
+Exact for resources: a statement names the narrowest thing that its actions can be narrowed to (`authorization`), which is
+a reference to what the stack made wherever the stack made it.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from functools import cache
+from typing import Any
+
+from tests.contract.reach import Code, handlers, sources
+from tests.security.authorization import ACTIONS, ARNS
+from tests.security.editions import Edition, strings, text, texts
+from tests.security.resources import Looked
+
+WITHOUT_RESOURCE = (
+    "sagemaker:ListInferenceComponents",
+    "sagemaker:ListEndpoints",
+    "cloudwatch:GetMetricData",
+    "cloudwatch:ListMetrics",
+    "application-autoscaling:Describe*",
+    "xray:Put*",
+)
+"""SEC-16: the functions' actions that may name every resource, since AWS knows none for them."""
+
+WITHOUT_RESOURCE_FOR = {
+    "states.amazonaws.com": (
+        "logs:*LogDelivery",
+        "logs:ListLogDeliveries",
+        "logs:PutResourcePolicy",
+        "logs:DescribeResourcePolicies",
+        "logs:DescribeLogGroups",
+        "xray:GetSampling*",
+    ),
+    "lambda.amazonaws.com": ("ec2:DescribeNetworkInterfaces", "ec2:DescribeSubnets"),
+}
+"""The same for what a service itself does with its role: log delivery and sampling of Step Functions, Lambda in a VPC."""
+
+ADDED_BY_LAMBDA = {
+    "logs:CreateLogStream",
+    "logs:PutLogEvents",
+    "xray:PutTraceSegments",
+    "xray:PutTelemetryRecords",
+}
+"""What Lambda does with the role of every function."""
+
+ADDED_BY_OPTIONS = {
+    "KmsKeyArn": {a for a in ACTIONS if a.startswith("kms:")},
+    "VpcSubnetIds": {a for a in ACTIONS if a.startswith("ec2:")},
+}
+"""What Lambda and DynamoDB do with it where an option asks for it."""
+
+WRITES = {"sagemaker:UpdateInferenceComponentRuntimeConfig", "sagemaker:UpdateEndpointWeightsAndCapacities"}
+NAMES = "${ScalableNames}"
+MANAGED = "aws:ResourceTag/quickstep:managed"
+STACK = {"Ref": "AWS::StackName"}
+HERE = "${AWS::Partition}:%s:${AWS::Region}:${AWS::AccountId}:"
+
+MADE_BY = {
+    "AWS::DynamoDB::Table": "dynamodb:table",
+    "AWS::Events::EventBus": "events:event-bus",
+    "AWS::IAM::Role": "iam:role",
+    "AWS::KMS::Key": "kms:key",
+    "AWS::Lambda::Function": "lambda:function",
+    "AWS::Logs::LogGroup": "logs:log-stream",
+    "AWS::SNS::Topic": "sns:topic",
+    "AWS::SQS::Queue": "sqs:queue",
+    "AWS::StepFunctions::StateMachine": "states:statemachine",
+}
+"""CloudFormation's type of what the stack makes, and the IAM type that its ARN is one of."""
+
+
+@dataclass(frozen=True)
+class Statement:
+    """One statement of a role. `where` is `Role/policy/Sid`."""
+
+    role: str
+    where: str
+    effect: str
+    actions: tuple[str, ...]
+    resources: tuple[str, ...]
+    condition: Mapping[str, Any]
+
+    def equals(self, key: str) -> Any:
+        """The value that the condition asks `key` to equal; None if it does not ask."""
+        return self.condition.get("StringEquals", {}).get(key)
+
+
+def statements(edition: Edition, role: str) -> list[Statement]:
+    """Every statement of the role's own and the stack's managed policies."""
+    managed = dict(edition.of_type("AWS::IAM::ManagedPolicy") + edition.of_type("AWS::IAM::Policy"))
+    properties = edition.resources[role]["Properties"]
+    names = [text(one).strip("${}") for one in properties.get("ManagedPolicyArns", [])]
+    names += [name for name, one in managed.items() if f"${{{role}}}" in texts(one.get("Roles"))]
+    documents = [(name, managed[name]["PolicyDocument"]) for name in names if name in managed]
+    documents += [(one["PolicyName"], one["PolicyDocument"]) for one in properties.get("Policies", [])]
+    return [
+        Statement(
+            role,
+            f"{role}/{policy}/{one.get('Sid', '?')}",
+            one["Effect"],
+            tuple(texts(one.get("Action"))),
+            tuple(texts(one.get("Resource"))),
+            one.get("Condition", {}),
+        )
+        for policy, document in documents
+        for one in document["Statement"]
+    ]
+
+
+def all_statements(edition: Edition) -> list[Statement]:
+    """Every statement of every role."""
+    return [one for role, _ in edition.of_type("AWS::IAM::Role") for one in statements(edition, role)]
+
+
+def role_of(edition: Edition, function: str) -> str:
+    """The logical id of a function's role."""
+    return text(edition.resources[function]["Properties"]["Role"]).removeprefix("${").removesuffix(".Arn}")
+
+
+# -- the checks ----------------------------------------------------------------------------------------------------------------
+
+
+def policies_are_our_own(edition: Edition) -> Looked:
+    """SEC-15."""
+    for name, role in edition.of_type("AWS::IAM::Role"):
+        arns = texts(role.get("ManagedPolicyArns"))
+        foreign = [one for one in arns if edition.type_of(one.strip("${}")) != "AWS::IAM::ManagedPolicy"]
+        yield name, f"has a policy that AWS may change: {', '.join(foreign)}" if foreign else None
+
+
+def wildcards_are_on_the_list(edition: Edition) -> Looked:
+    """SEC-16, first half: named actions, named resources, and `*` only where AWS leaves no choice."""
+    services = {n: _assumed_by(role) for n, role in edition.of_type("AWS::IAM::Role")}
+    for one in all_statements(edition):
+        known = WITHOUT_RESOURCE + WITHOUT_RESOURCE_FOR.get(services[one.role], ())
+        wrong = [f"allows the wildcard {action}" for action in one.actions if "*" in action]
+        if one.effect != "Allow" or not one.actions or not one.resources or one.where.endswith("/?"):
+            wrong.append("must allow named actions (no NotAction) on named resources and have a Sid")
+        if "*" in one.resources:
+            wrong += [f"allows {a} on everything" for a in one.actions if not any(fnmatchcase(a, k) for k in known)]
+        yield one.where, "; ".join(wrong) or None
+
+
+def actions_are_what_the_code_reaches(edition: Edition) -> Looked:
+    """SEC-16, second half: nothing missing, nothing more. The state machine's role invokes what the machine calls."""
+    for function, _ in edition.of_type("AWS::Lambda::Function"):
+        allowed = {a for one in statements(edition, role_of(edition, function)) for a in one.actions}
+        needed = needed_actions(edition, function)
+        wrong = [f"may not {a}, which its code can reach" for a in sorted(needed - allowed)]
+        wrong += [f"may {a}, which its code never reaches" for a in sorted(allowed - needed)]
+        indexes = {
+            r for one in statements(edition, role_of(edition, function)) for r in one.resources if "/index/" in r
+        }
+        asks = _asks_an_index(_code_directory(edition, function))
+        if bool(indexes) != asks:
+            wrong.append(
+                "may not ask the index that its code asks" if asks else "may ask an index that its code never asks"
+            )
+        yield function, "; ".join(wrong) or None
+    for name, machine in edition.of_type("AWS::StepFunctions::StateMachine"):
+        role = text(machine["RoleArn"]).removeprefix("${").removesuffix(".Arn}")
+        called = set(texts(list(machine.get("DefinitionSubstitutions", {}).values())))
+        invoked = {
+            r for one in statements(edition, role) for r in one.resources if "lambda:InvokeFunction" in one.actions
+        }
+        wrong = [f"may not invoke {one}, which it calls" for one in sorted(called - invoked)]
+        wrong += [f"may invoke {one}, which it never calls" for one in sorted(invoked - called)]
+        yield name, "; ".join(wrong) or None
+
+
+def resources_are_the_narrowest(edition: Edition) -> Looked:
+    """SEC-17: every action exists, and every statement names the narrowest resource that each of its actions knows."""
+    for one in all_statements(edition):
+        yield one.where, "; ".join(_resource_findings(edition, one)) or None
+
+
+def a_role_is_handed_to_one_service(edition: Edition) -> Looked:
+    """SEC-18."""
+    for one in all_statements(edition):
+        if not any(fnmatchcase("iam:PassRole", action) for action in one.actions):
+            continue
+        own = [
+            r for r in one.resources if edition.type_of(r.removeprefix("${").removesuffix(".Arn}")) == "AWS::IAM::Role"
+        ]
+        service = one.equals("iam:PassedToService")
+        if len(one.resources) != 1 or list(one.resources) != own:
+            yield one.where, f"hands on {', '.join(one.resources)}; expected one role of the stack"
+        elif not isinstance(service, str) or "*" in service:
+            yield one.where, "hands a role to any service: there is no condition on iam:PassedToService"
+        else:
+            role = edition.resources[own[0].removeprefix("${").removesuffix(".Arn}")]["Properties"]
+            expected = _assumed_by(role)
+            yield one.where, None if service == expected else f"hands {own[0]} to {service}; only {expected} can use it"
+
+
+def only_holders_of_the_lease_change_sagemaker(edition: Edition) -> Looked:
+    """SEC-19: counts are changed by the functions that hold the write lease; every write is bound to name and tag."""
+    for function, _ in edition.of_type("AWS::Lambda::Function"):
+        allowed = {a for one in statements(edition, role_of(edition, function)) for a in one.actions}
+        writes = {a for a in allowed if any(fnmatchcase(w, a) for w in WRITES) or a.startswith("sagemaker:Update")}
+        holder = bool(_code().permitted(_code_directory(edition, function)))
+        yield function, f"holds no write lease and may {', '.join(sorted(writes))}" if writes and not holder else None
+    for one in all_statements(edition):
+        wrong = list(_unbound_writes(one))
+        if wrong or _sagemaker_writes(one):
+            yield one.where, "; ".join(wrong) or None
+
+
+def events_are_of_one_kind(edition: Edition) -> Looked:
+    """SEC-20."""
+    for one in all_statements(edition):
+        if "events:PutEvents" not in one.actions:
+            continue
+        own = {"arn:" + HERE % "events" + "event-bus/default"}
+        own |= {f"${{{name}.Arn}}" for name, _ in edition.of_type("AWS::Events::EventBus")}
+        wrong = [f"puts events on {r}" for r in one.resources if r not in own]
+        for key in ("events:source", "events:detail-type"):
+            value = one.equals(key)
+            if not value or any("*" in v for v in texts(value)):
+                wrong.append(f"puts events of any {key.removeprefix('events:')}")
+        yield one.where, "; ".join(wrong) or None
+
+
+# -- parts -----------------------------------------------------------------------------------------------------------------
+
+
+def needed_actions(edition: Edition, function: str) -> set[str]:
+    """What the function's code can reach, and what AWS does with its role on its behalf."""
+    needed = set(_code().actions(_code_directory(edition, function))) | ADDED_BY_LAMBDA
+    for _, one in edition.of_type("AWS::Lambda::EventInvokeConfig"):
+        destination = one.get("DestinationConfig", {}).get("OnFailure", {}).get("Destination")
+        if text(one["FunctionName"]) == f"${{{function}}}" and destination:
+            queue = text(destination).removeprefix("${").removesuffix(".Arn}")
+            needed.add("sns:Publish" if edition.type_of(queue) == "AWS::SNS::Topic" else "sqs:SendMessage")
+    if "scheduler:CreateSchedule" in needed:
+        # A schedule is handed the role that it invokes its target with.
+        needed.add("iam:PassRole")
+    for parameter, actions in ADDED_BY_OPTIONS.items():
+        needed |= actions if edition.parameters.get(parameter) else set()
+    return needed
+
+
+def _sagemaker_writes(one: Statement) -> list[str]:
+    names = [a for a, known in ACTIONS.items() if a.startswith("sagemaker:") and known.changes]
+    return [n for n in names if any(fnmatchcase(n, action) for action in one.actions)]
+
+
+def _unbound_writes(one: Statement) -> Iterator[str]:
+    for action in _sagemaker_writes(one):
+        unnamed = [r for r in one.resources if not r.endswith(f"/{NAMES}")]
+        if unnamed:
+            yield f"allows {action} on any name ({', '.join(unnamed)})"
+        key = "aws:RequestTag/quickstep:managed" if action == "sagemaker:AddTags" else MANAGED
+        if one.equals(key) != STACK:
+            yield f"allows {action} without the tag of this stack"
+        if action in ("sagemaker:AddTags", "sagemaker:DeleteTags"):
+            keys = one.condition.get("ForAllValues:StringEquals", {}).get("aws:TagKeys")
+            if keys != ["quickstep:managed"]:
+                yield f"allows {action} of any tag"
+    unknown = [a for a in one.actions if a.startswith("sagemaker:Update") and a not in ACTIONS]
+    yield from (f"allows {a}, which nothing here binds" for a in unknown)
+
+
+def _resource_findings(edition: Edition, one: Statement) -> Iterator[str]:
+    covered = {resource: _types_of(edition, resource) for resource in one.resources if resource != "*"}
+    for resource, types in covered.items():
+        if not types:
+            yield f"names {resource}, which is none of the stack's resources and no ARN that this table knows"
+        elif not any(set(types) & set(ACTIONS[a].types) for a in one.actions if a in ACTIONS):
+            yield f"names {resource}, on which none of its actions works"
+    for action in one.actions:
+        if action not in ACTIONS:
+            yield f"allows {action}, which is not in tests/security/authorization.py"
+            continue
+        known = ACTIONS[action]
+        if not known.types and list(one.resources) != ["*"]:
+            yield f"allows {action}, which works on * only, on {', '.join(one.resources)}"
+        if known.types and "*" in one.resources:
+            yield f"allows {action} on *; it can be narrowed to {' or '.join(known.types)}"
+        if known.types and covered and not any(set(types) & set(known.types) for types in covered.values()):
+            yield f"allows {action} on nothing that it works on ({', '.join(known.types)})"
+        for resource, types in covered.items():
+            for kind in sorted(set(types) & set(known.types)):
+                narrowest = _narrowest(edition, kind, action)
+                if narrowest and resource not in narrowest:
+                    yield f"allows {action} on {resource}; the narrowest is {' or '.join(sorted(narrowest))}"
+
+
+def _types_of(edition: Edition, resource: str) -> tuple[str, ...]:
+    """IAM types that an ARN as written in the template is one of."""
+    reference = re.fullmatch(r"\$\{(\w+)(?:\.Arn)?\}(/index/[\w.-]+)?", resource)
+    if reference:
+        made = edition.type_of(reference[1])
+        if reference[2]:
+            return ("dynamodb:index",) if made == "AWS::DynamoDB::Table" else ()
+        if reference[1] == "KmsKeyArn":
+            return ("kms:key",)
+        return (MADE_BY[made],) if made in MADE_BY else ()
+    if resource == "arn:" + HERE % "ec2" + "*/*":
+        return tuple(kind for kind in ARNS if kind.startswith("ec2:"))
+    return tuple(kind for kind, arn in ARNS.items() if _pattern(arn).fullmatch(resource))
+
+
+@cache
+def _pattern(arn: str) -> re.Pattern[str]:
+    """An ARN format as a pattern of what a template may write for it: partition, region and account by reference."""
+    own = {"Partition": "${AWS::Partition}", "Region": "${AWS::Region}", "Account": "${AWS::AccountId}"}
+    parts = re.split(r"\$\{(\w+)\}", arn)
+    # A name may hold references and wildcards, but not reach into the next part of the ARN.
+    name = r"(?:\$\{[\w:.]+\}|[\w.*?+=@#-])+"
+    return re.compile(
+        "".join(re.escape(own.get(p, p)) if i % 2 == 0 or p in own else name for i, p in enumerate(parts))
+    )
+
+
+def _narrowest(edition: Edition, kind: str, action: str) -> set[str]:
+    """The resources that a statement may name for that type; empty = any of the type's form."""
+    made = {name for name, one in edition.resources.items() if MADE_BY.get(one["Type"]) == kind}
+    own = {f"${{{name}.Arn}}" for name in made} | {f"${{{name}}}" for name in made if kind == "sns:topic"}
+    if kind == "dynamodb:index":
+        return {
+            f"${{{name}.Arn}}/index/{index['IndexName']}"
+            for name, table in edition.of_type("AWS::DynamoDB::Table")
+            for index in table.get("GlobalSecondaryIndexes", [])
+        }
+    if kind == "lambda:function":
+        named = [text(p["FunctionName"]) for n, p in edition.of_type("AWS::Lambda::Function") if "FunctionName" in p]
+        return own | {f"arn:{HERE % 'lambda'}function:{name}" for name in named}
+    if kind == "states:statemachine":
+        names = [text(p["StateMachineName"]) for _, p in edition.of_type("AWS::StepFunctions::StateMachine")]
+        return own | {f"${{{name}}}" for name in made} | {f"arn:{HERE % 'states'}stateMachine:{name}" for name in names}
+    if kind == "scheduler:schedule":
+        groups = [name for name, _ in edition.of_type("AWS::Scheduler::ScheduleGroup")]
+        return {f"arn:{HERE % 'scheduler'}schedule/${{{group}}}/*" for group in groups}
+    if kind == "events:event-bus":
+        return own | {f"arn:{HERE % 'events'}event-bus/default"}
+    if kind == "kms:key":
+        return own | {"${KmsKeyArn}"}
+    if kind == "cloudwatch:alarm":
+        # Alarms that users bind have any name, and a page of alarms is read as a whole.
+        everyone = action == "cloudwatch:DescribeAlarms"
+        return {f"arn:{HERE % 'cloudwatch'}alarm:{'*' if everyone else '${AWS::StackName}--*'}"}
+    if kind.startswith("sagemaker:"):
+        path = f"arn:{HERE % 'sagemaker'}{kind.split(':')[1]}/"
+        if action.startswith("sagemaker:InvokeEndpoint"):
+            return {path + name for name in (NAMES, "${EndpointName}", "${InferenceComponentName}")}
+        # What is read may have any name: the other components of an endpoint count when copies are packed.
+        return {path + (NAMES if ACTIONS[action].changes else "*")}
+    return own if made else set()
+
+
+def _assumed_by(role: Mapping[str, Any]) -> str:
+    (statement,) = role["AssumeRolePolicyDocument"]["Statement"]
+    return next((s for s in strings(statement["Principal"]) if s.endswith(".amazonaws.com")), "")
+
+
+def _code_directory(edition: Edition, function: str) -> str:
+    """`OnAlarmFunction` -> `on_alarm`, from the template as written."""
+    return str(edition.source["Resources"][function]["Properties"]["CodeUri"]).rsplit("/", 1)[-1]
+
+
+@cache
+def _code() -> Code:
+    return Code(sources(), handlers())
+
+
+@cache
+def _asks_an_index(directory: str) -> bool:
+    code = _code()
+    for name in code.reached(directory):
+        body = code.definitions[name]
+        if not isinstance(body, ast.ClassDef) and "IndexName" in ast.unparse(body):
+            return True
+    return False
