@@ -18,16 +18,20 @@ find_python() {
   return 2
 }
 
+# uv resolves and installs both environments; it is pinned by its hash like everything else.
+uv=.venv-security/uv/bin/uv
+if ! cmp -s "$requirements/uv.lock" .venv-security/uv/installed.lock; then
+  "$(find_python)" -m venv --clear .venv-security/uv
+  .venv-security/uv/bin/python -m pip install --disable-pip-version-check --quiet --require-hashes --requirement "$requirements/uv.lock"
+  cp "$requirements/uv.lock" .venv-security/uv/installed.lock
+fi
+
 if [ "${1:-}" = lock ]; then
-  resolver=$(mktemp -d)
-  trap 'rm -rf "$resolver"' EXIT
-  "$(find_python)" -m venv "$resolver"
-  "$resolver/bin/python" -m pip install --quiet --disable-pip-version-check 'uv==0.13.9'
-  for name in checkov tools; do
+  for name in checkov tools uv; do
     lock=$requirements/$name.lock
-    "$resolver/bin/uv" pip compile --quiet --generate-hashes --no-header --no-annotate --no-emit-index-url \
+    "$uv" pip compile --quiet --generate-hashes --no-header --no-annotate --no-emit-index-url \
       --universal --python-version 3.11 ${UPGRADE:+--upgrade} "$requirements/$name.in" --output-file "$lock"
-    printf '%s\n%s\n' "# Made by \`tools/security.sh lock\` from $name.in; do not edit." "$(cat "$lock")" >"$lock"
+    printf '%s\n%s\n' "# Made by \`tools/security.sh lock\` from $name.in; do not edit." "$(sed '/^# Made by/d' "$lock")" >"$lock"
   done
   exit
 fi
@@ -36,9 +40,9 @@ fi
 for name in checkov tools; do
   environment=.venv-security/$name
   if ! cmp -s "$requirements/$name.lock" "$environment/installed.lock"; then
-    echo "Installing $name into $environment: about a minute, once." >&2
-    "$(find_python)" -m venv --clear "$environment"
-    "$environment/bin/python" -m pip install --disable-pip-version-check --quiet --require-hashes --requirement "$requirements/$name.lock"
+    echo "Installing $name into $environment: half a minute, once." >&2
+    "$uv" venv --quiet --clear --python .venv-security/uv/bin/python "$environment"
+    "$uv" pip install --quiet --python "$environment/bin/python" --require-hashes --requirement "$requirements/$name.lock"
     cp "$requirements/$name.lock" "$environment/installed.lock"
   fi
 done

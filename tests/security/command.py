@@ -23,6 +23,7 @@ from tests.security.findings import (
     read_suppressions,
     suppression_findings,
 )
+from tests.security.mutations import survivors
 from tests.security.scanners import Report, ToolBroken
 
 
@@ -41,6 +42,8 @@ class Row:
 def main(arguments: Sequence[str] | None = None) -> int:
     """0 = every control holds or is suppressed with a reason; 1 = a finding; 2 = unusable input or a broken tool."""
     options = _options(arguments)
+    if options.mutants:
+        return _mutants(editions(options.template))
     try:
         suppressions = read_suppressions(options.suppressions)
         rows, expiring = run(options.template, suppressions, date.today(), with_tools=not options.own)
@@ -147,6 +150,22 @@ def _verified(control: Control, looked: dict[str, int], reports: dict[str, Repor
         yield f"pytest ×{sum(reports['pytest'].looked[node] for node in control.tests)}"
 
 
+def _mutants(both: Iterable[Edition]) -> int:
+    """Loosen and break every permission, one at a time: 1 if one is not noticed."""
+    missed = 0
+    for edition in both:
+        try:
+            names, tried = survivors(edition)
+        except ValueError as problem:
+            print(f"make security: {problem}", file=sys.stderr)
+            return 2
+        missed += len(names)
+        print(f"{edition.name}: {tried - len(names)} of {tried} mutations of permissions noticed")
+        for name in names:
+            print(f"  not noticed: {name}")
+    return 1 if missed else 0
+
+
 def _failed(rows: Sequence[Row]) -> bool:
     return any(row.verdict == "FAIL" for row in rows)
 
@@ -183,6 +202,9 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--json", nargs="?", const="-", metavar="OUT", help="write the rows as JSON; no OUT is standard output"
     )
     parser.add_argument("--own", action="store_true", help="ask only our own assertions, no tool")
+    parser.add_argument(
+        "--mutants", action="store_true", help="loosen every permission, one at a time, and see it noticed"
+    )
     parser.add_argument("--docs", action="store_true", help="write the generated parts of docs/security.md again")
     parser.add_argument(
         "--template", type=Path, default=TEMPLATE, metavar="FILE", help="another template than template.yaml"
@@ -191,7 +213,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--suppressions", type=Path, default=SUPPRESSIONS, metavar="FILE", help="another list of suppressions"
     )
     options = parser.parse_args(arguments)
-    if not options.own and not scanners.installed():
+    if not (options.own or options.mutants) and not scanners.installed():
         parser.error("the tools are not installed in .venv-security; run `make security` once, or add --own")
     if not options.template.is_file():
         parser.error(f"there is no file {options.template}; give the path of a SAM template")

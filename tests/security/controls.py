@@ -129,8 +129,8 @@ CONTROLS: tuple[Control, ...] = (
     ),
     Control(
         "SEC-14",
-        "Keys rotate and are open to nobody; a given key is one ARN",
-        own=(r.keys_are_safe,),
+        "Keys rotate and are open to nobody; a given key is one ARN, used through services",
+        own=(r.keys_are_safe, p.keys_are_used_through_services),
         tools=_checkov("7", "33"),
     ),
     Control(

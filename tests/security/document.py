@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from tests.security.editions import Edition
-from tests.security.findings import Suppression
+from tests.security.editions import Edition, editions, texts
+from tests.security.findings import Suppression, SuppressionsUnreadable, read_suppressions
 from tests.security.permissions import Statement, statements
 from tests.security.repository import DOCUMENT
 
 if TYPE_CHECKING:
     from tests.security.command import Row
-
-PARTS = ("controls", "permissions", "suppressions")
 
 
 class DocumentBroken(ValueError):
@@ -31,6 +30,12 @@ def write(rows: Sequence[Row], suppressions: Sequence[Suppression], both: tuple[
     for name, content in parts.items():
         text = with_part(text, name, content)
     DOCUMENT.write_text(text, encoding="utf-8")
+
+
+def write_what_needs_no_tool() -> None:
+    """Write the parts that come from the template and the list of suppressions. Raises DocumentBroken."""
+    text = with_part(DOCUMENT.read_text(encoding="utf-8"), "permissions", permissions_table(editions()))
+    DOCUMENT.write_text(with_part(text, "suppressions", suppressions_table(read_suppressions())), encoding="utf-8")
 
 
 def with_part(text: str, name: str, content: str) -> str:
@@ -65,15 +70,12 @@ def permissions_table(both: tuple[Edition, Edition]) -> str:
         users.setdefault(str(machine["RoleArn"]["Fn::GetAtt"][0]), []).append(name)
     shared = _shared(everything)
     lines = ["| role (used by) | allows | on | if |", "|---|---|---|---|"]
-    lines += [
-        f"| {'every function' if '/' in one.where else ''} | {_line(one)}{_optional(one, plain)} |"
-        for one in shared.values()
-    ]
+    lines += [f"| every function | {_line(one, plain)} |" for one in shared.values()]
     for role, _ in everything.of_type("AWS::IAM::Role"):
         who = f"{role} ({', '.join(users.get(role, ['EventBridge Scheduler']))})"
         for one in statements(everything, role):
             if _key(one) not in shared:
-                lines.append(f"| {who} | {_line(one)}{_optional(one, plain)} |")
+                lines.append(f"| {who} | {_line(one, plain)} |")
                 who = ""
     return "\n".join(lines)
 
@@ -99,19 +101,16 @@ def _key(one: Statement) -> str:
     return one.where.split("/", 1)[1]
 
 
-def _optional(one: Statement, plain: Edition) -> str:
+def _line(one: Statement, plain: Edition) -> str:
     there = {_key(other) for role, _ in plain.of_type("AWS::IAM::Role") for other in statements(plain, role)}
-    return "" if _key(one) in there else " (only with the option)"
-
-
-def _line(one: Statement) -> str:
     where = "<br>".join(f"`{_shorter(resource)}`" for resource in one.resources)
     condition = "<br>".join(
         f"`{key}` {operator.removeprefix('ForAllValues:')} `{_value(value)}`"
         for operator, pairs in one.condition.items()
         for key, value in pairs.items()
     )
-    return f"{', '.join(one.actions)} | {where} | {condition}"
+    option = "" if _key(one) in there else "the option is on<br>" if condition else "the option is on"
+    return f"{', '.join(one.actions)} | {where} | {option}{condition}"
 
 
 def _shorter(resource: str) -> str:
@@ -124,10 +123,22 @@ def _shorter(resource: str) -> str:
 
 
 def _value(value: object) -> str:
-    from tests.security.editions import texts
-
     return ", ".join(_shorter(one) for one in texts(value))
 
 
 def _cell(text: str) -> str:
     return text.replace("|", "\\|").replace("\n", " ")
+
+
+def main() -> int:
+    """`make docs`; 2 if the document or the list of suppressions is not what it must be."""
+    try:
+        write_what_needs_no_tool()
+    except (OSError, DocumentBroken, SuppressionsUnreadable) as problem:
+        print(f"make docs: {problem}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

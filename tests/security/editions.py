@@ -8,6 +8,7 @@ most controls are about, and is lost once it is a name.
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
@@ -44,6 +45,9 @@ PSEUDO = {
 }
 
 _GONE = object()
+
+# The translator warns of usage statistics that it could not send anywhere.
+logging.getLogger("samtranslator.metrics").setLevel(logging.ERROR)
 
 
 @dataclass(frozen=True)

@@ -57,6 +57,22 @@ ADDED_BY_OPTIONS = {
 }
 """What Lambda and DynamoDB do with it where an option asks for it."""
 
+LOG_DELIVERY = {
+    "logs:CreateLogDelivery",
+    "logs:DeleteLogDelivery",
+    "logs:DescribeLogGroups",
+    "logs:DescribeResourcePolicies",
+    "logs:GetLogDelivery",
+    "logs:ListLogDeliveries",
+    "logs:PutResourcePolicy",
+    "logs:UpdateLogDelivery",
+}
+TRACES = {"xray:GetSamplingRules", "xray:GetSamplingTargets", "xray:PutTelemetryRecords", "xray:PutTraceSegments"}
+"""What Step Functions does with its role to log and to trace (developer guide, "Logging", "X-Ray")."""
+
+ANY_OF_ITS_TYPES = {"dynamodb:Query", "sagemaker:InvokeEndpoint", "sagemaker:InvokeEndpointWithResponseStream"}
+"""Actions that one role may need on one of their types only; all others are needed on each."""
+
 WRITES = {"sagemaker:UpdateInferenceComponentRuntimeConfig", "sagemaker:UpdateEndpointWeightsAndCapacities"}
 NAMES = "${ScalableNames}"
 MANAGED = "aws:ResourceTag/quickstep:managed"
@@ -167,13 +183,13 @@ def actions_are_what_the_code_reaches(edition: Edition) -> Looked:
         yield function, "; ".join(wrong) or None
     for name, machine in edition.of_type("AWS::StepFunctions::StateMachine"):
         role = text(machine["RoleArn"]).removeprefix("${").removesuffix(".Arn}")
-        called = set(texts(list(machine.get("DefinitionSubstitutions", {}).values())))
-        invoked = {
-            r for one in statements(edition, role) for r in one.resources if "lambda:InvokeFunction" in one.actions
-        }
-        wrong = [f"may not invoke {one}, which it calls" for one in sorted(called - invoked)]
-        wrong += [f"may invoke {one}, which it never calls" for one in sorted(invoked - called)]
-        yield name, "; ".join(wrong) or None
+        needed = {("lambda:InvokeFunction", arn) for arn in texts(list(machine["DefinitionSubstitutions"].values()))}
+        needed |= {(a, "*") for a in LOG_DELIVERY} if machine.get("LoggingConfiguration") else set()
+        needed |= {(a, "*") for a in TRACES} if machine.get("TracingConfiguration") else set()
+        yield name, "; ".join(_differences(edition, role, needed)) or None
+    for role, properties in edition.of_type("AWS::IAM::Role"):
+        if _assumed_by(properties) == "scheduler.amazonaws.com":
+            yield role, "; ".join(_differences(edition, role, _needed_by_schedules(edition))) or None
 
 
 def resources_are_the_narrowest(edition: Edition) -> Looked:
@@ -229,6 +245,16 @@ def events_are_of_one_kind(edition: Edition) -> Looked:
         yield one.where, "; ".join(wrong) or None
 
 
+def keys_are_used_through_services(edition: Edition) -> Looked:
+    """SEC-14: a key that was given is used only through the services that keep something with it."""
+    expected = {f"{service}.${{AWS::Region}}.${{AWS::URLSuffix}}" for service in ("dynamodb", "sns", "sqs")}
+    for one in all_statements(edition):
+        if any(action.startswith("kms:") for action in one.actions):
+            through = set(texts(one.equals("kms:ViaService")))
+            bound = bool(through) and through <= expected
+            yield one.where, None if bound else f"uses keys through {', '.join(sorted(through)) or 'anything'}"
+
+
 # -- parts -----------------------------------------------------------------------------------------------------------------
 
 
@@ -246,6 +272,25 @@ def needed_actions(edition: Edition, function: str) -> set[str]:
     for parameter, actions in ADDED_BY_OPTIONS.items():
         needed |= actions if edition.parameters.get(parameter) else set()
     return needed
+
+
+def _needed_by_schedules(edition: Edition) -> set[tuple[str, str]]:
+    """What EventBridge Scheduler does with its role: invoke what the control API schedules, keep what failed."""
+    found = set()
+    for _, function in edition.of_type("AWS::Lambda::Function"):
+        variables = function.get("Environment", {}).get("Variables", {})
+        if "SCHEDULED_ACTION_FUNCTION_ARN" in variables:
+            found.add(("lambda:InvokeFunction", text(variables["SCHEDULED_ACTION_FUNCTION_ARN"])))
+            found.add(("sqs:SendMessage", text(variables["DEAD_LETTER_QUEUE_ARN"])))
+    if edition.parameters.get("KmsKeyArn"):
+        found |= {("kms:Decrypt", "${KmsKeyArn}"), ("kms:GenerateDataKey", "${KmsKeyArn}")}
+    return found
+
+
+def _differences(edition: Edition, role: str, needed: set[tuple[str, str]]) -> Iterator[str]:
+    allowed = {(a, r) for one in statements(edition, role) for a in one.actions for r in one.resources}
+    yield from (f"may not {action} on {resource}, which it needs" for action, resource in sorted(needed - allowed))
+    yield from (f"may {action} on {resource}, which it never needs" for action, resource in sorted(allowed - needed))
 
 
 def _sagemaker_writes(one: Statement) -> list[str]:
@@ -285,8 +330,12 @@ def _resource_findings(edition: Edition, one: Statement) -> Iterator[str]:
             yield f"allows {action}, which works on * only, on {', '.join(one.resources)}"
         if known.types and "*" in one.resources:
             yield f"allows {action} on *; it can be narrowed to {' or '.join(known.types)}"
-        if known.types and covered and not any(set(types) & set(known.types) for types in covered.values()):
+        if covered and known.types and not any(set(types) & set(known.types) for types in covered.values()):
             yield f"allows {action} on nothing that it works on ({', '.join(known.types)})"
+            continue
+        missing = set(known.types) - {kind for types in covered.values() for kind in types}
+        if missing and action not in ANY_OF_ITS_TYPES and "*" not in one.resources:
+            yield f"allows {action} on no {' and no '.join(sorted(missing))}"
         for resource, types in covered.items():
             for kind in sorted(set(types) & set(known.types)):
                 narrowest = _narrowest(edition, kind, action)

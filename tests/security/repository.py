@@ -17,6 +17,7 @@ LOCKS = (
     "requirements-dev.lock",
     "tests/security/requirements/checkov.lock",
     "tests/security/requirements/tools.lock",
+    "tests/security/requirements/uv.lock",
 )
 DOCUMENT = ROOT / "docs" / "security.md"
 LEVELS = frozenset({"debug", "info", "warning", "error", "exception", "critical"})
