@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from tests.security.editions import Edition, editions, texts
 from tests.security.findings import Suppression, SuppressionsUnreadable, read_suppressions
-from tests.security.permissions import Statement, statements
 from tests.security.repository import DOCUMENT
+from tests.security.statements import Statement, statements
 
 if TYPE_CHECKING:
     from tests.security.command import Row

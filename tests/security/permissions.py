@@ -8,17 +8,16 @@ a reference to what the stack made wherever the stack made it.
 from __future__ import annotations
 
 import ast
-import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from functools import cache
-from typing import Any
 
 from tests.contract.reach import Code, handlers, sources
-from tests.security.authorization import ACTIONS, ARNS
-from tests.security.editions import Edition, strings, text, texts
+from tests.security.authorization import ACTIONS
+from tests.security.editions import Edition, text, texts
+from tests.security.narrowest import HERE, NAMES, resource_findings
 from tests.security.resources import Looked
+from tests.security.statements import Statement, all_statements, assumed_by, role_of, statements
 
 WITHOUT_RESOURCE = (
     "sagemaker:ListInferenceComponents",
@@ -70,75 +69,9 @@ LOG_DELIVERY = {
 TRACES = {"xray:GetSamplingRules", "xray:GetSamplingTargets", "xray:PutTelemetryRecords", "xray:PutTraceSegments"}
 """What Step Functions does with its role to log and to trace (developer guide, "Logging", "X-Ray")."""
 
-ANY_OF_ITS_TYPES = {"dynamodb:Query", "sagemaker:InvokeEndpoint", "sagemaker:InvokeEndpointWithResponseStream"}
-"""Actions that one role may need on one of their types only; all others are needed on each."""
-
 WRITES = {"sagemaker:UpdateInferenceComponentRuntimeConfig", "sagemaker:UpdateEndpointWeightsAndCapacities"}
-NAMES = "${ScalableNames}"
 MANAGED = "aws:ResourceTag/quickstep:managed"
 STACK = {"Ref": "AWS::StackName"}
-HERE = "${AWS::Partition}:%s:${AWS::Region}:${AWS::AccountId}:"
-
-MADE_BY = {
-    "AWS::DynamoDB::Table": "dynamodb:table",
-    "AWS::Events::EventBus": "events:event-bus",
-    "AWS::IAM::Role": "iam:role",
-    "AWS::KMS::Key": "kms:key",
-    "AWS::Lambda::Function": "lambda:function",
-    "AWS::Logs::LogGroup": "logs:log-stream",
-    "AWS::SNS::Topic": "sns:topic",
-    "AWS::SQS::Queue": "sqs:queue",
-    "AWS::StepFunctions::StateMachine": "states:statemachine",
-}
-"""CloudFormation's type of what the stack makes, and the IAM type that its ARN is one of."""
-
-
-@dataclass(frozen=True)
-class Statement:
-    """One statement of a role. `where` is `Role/policy/Sid`."""
-
-    role: str
-    where: str
-    effect: str
-    actions: tuple[str, ...]
-    resources: tuple[str, ...]
-    condition: Mapping[str, Any]
-
-    def equals(self, key: str) -> Any:
-        """The value that the condition asks `key` to equal; None if it does not ask."""
-        return self.condition.get("StringEquals", {}).get(key)
-
-
-def statements(edition: Edition, role: str) -> list[Statement]:
-    """Every statement of the role's own and the stack's managed policies."""
-    managed = dict(edition.of_type("AWS::IAM::ManagedPolicy") + edition.of_type("AWS::IAM::Policy"))
-    properties = edition.resources[role]["Properties"]
-    names = [text(one).strip("${}") for one in properties.get("ManagedPolicyArns", [])]
-    names += [name for name, one in managed.items() if f"${{{role}}}" in texts(one.get("Roles"))]
-    documents = [(name, managed[name]["PolicyDocument"]) for name in names if name in managed]
-    documents += [(one["PolicyName"], one["PolicyDocument"]) for one in properties.get("Policies", [])]
-    return [
-        Statement(
-            role,
-            f"{role}/{policy}/{one.get('Sid', '?')}",
-            one["Effect"],
-            tuple(texts(one.get("Action"))),
-            tuple(texts(one.get("Resource"))),
-            one.get("Condition", {}),
-        )
-        for policy, document in documents
-        for one in document["Statement"]
-    ]
-
-
-def all_statements(edition: Edition) -> list[Statement]:
-    """Every statement of every role."""
-    return [one for role, _ in edition.of_type("AWS::IAM::Role") for one in statements(edition, role)]
-
-
-def role_of(edition: Edition, function: str) -> str:
-    """The logical id of a function's role."""
-    return text(edition.resources[function]["Properties"]["Role"]).removeprefix("${").removesuffix(".Arn}")
 
 
 # -- the checks ----------------------------------------------------------------------------------------------------------------
@@ -154,7 +87,7 @@ def policies_are_our_own(edition: Edition) -> Looked:
 
 def wildcards_are_on_the_list(edition: Edition) -> Looked:
     """SEC-16, first half: named actions, named resources, and `*` only where AWS leaves no choice."""
-    services = {n: _assumed_by(role) for n, role in edition.of_type("AWS::IAM::Role")}
+    services = {n: assumed_by(role) for n, role in edition.of_type("AWS::IAM::Role")}
     for one in all_statements(edition):
         known = WITHOUT_RESOURCE + WITHOUT_RESOURCE_FOR.get(services[one.role], ())
         wrong = [f"allows the wildcard {action}" for action in one.actions if "*" in action]
@@ -188,14 +121,14 @@ def actions_are_what_the_code_reaches(edition: Edition) -> Looked:
         needed |= {(a, "*") for a in TRACES} if machine.get("TracingConfiguration") else set()
         yield name, "; ".join(_differences(edition, role, needed)) or None
     for role, properties in edition.of_type("AWS::IAM::Role"):
-        if _assumed_by(properties) == "scheduler.amazonaws.com":
+        if assumed_by(properties) == "scheduler.amazonaws.com":
             yield role, "; ".join(_differences(edition, role, _needed_by_schedules(edition))) or None
 
 
 def resources_are_the_narrowest(edition: Edition) -> Looked:
     """SEC-17: every action exists, and every statement names the narrowest resource that each of its actions knows."""
     for one in all_statements(edition):
-        yield one.where, "; ".join(_resource_findings(edition, one)) or None
+        yield one.where, "; ".join(resource_findings(edition, one)) or None
 
 
 def a_role_is_handed_to_one_service(edition: Edition) -> Looked:
@@ -213,7 +146,7 @@ def a_role_is_handed_to_one_service(edition: Edition) -> Looked:
             yield one.where, "hands a role to any service: there is no condition on iam:PassedToService"
         else:
             role = edition.resources[own[0].removeprefix("${").removesuffix(".Arn}")]["Properties"]
-            expected = _assumed_by(role)
+            expected = assumed_by(role)
             yield one.where, None if service == expected else f"hands {own[0]} to {service}; only {expected} can use it"
 
 
@@ -312,103 +245,6 @@ def _unbound_writes(one: Statement) -> Iterator[str]:
                 yield f"allows {action} of any tag"
     unknown = [a for a in one.actions if a.startswith("sagemaker:Update") and a not in ACTIONS]
     yield from (f"allows {a}, which nothing here binds" for a in unknown)
-
-
-def _resource_findings(edition: Edition, one: Statement) -> Iterator[str]:
-    covered = {resource: _types_of(edition, resource) for resource in one.resources if resource != "*"}
-    for resource, types in covered.items():
-        if not types:
-            yield f"names {resource}, which is none of the stack's resources and no ARN that this table knows"
-        elif not any(set(types) & set(ACTIONS[a].types) for a in one.actions if a in ACTIONS):
-            yield f"names {resource}, on which none of its actions works"
-    for action in one.actions:
-        if action not in ACTIONS:
-            yield f"allows {action}, which is not in tests/security/authorization.py"
-            continue
-        known = ACTIONS[action]
-        if not known.types and list(one.resources) != ["*"]:
-            yield f"allows {action}, which works on * only, on {', '.join(one.resources)}"
-        if known.types and "*" in one.resources:
-            yield f"allows {action} on *; it can be narrowed to {' or '.join(known.types)}"
-        if covered and known.types and not any(set(types) & set(known.types) for types in covered.values()):
-            yield f"allows {action} on nothing that it works on ({', '.join(known.types)})"
-            continue
-        missing = set(known.types) - {kind for types in covered.values() for kind in types}
-        if missing and action not in ANY_OF_ITS_TYPES and "*" not in one.resources:
-            yield f"allows {action} on no {' and no '.join(sorted(missing))}"
-        for resource, types in covered.items():
-            for kind in sorted(set(types) & set(known.types)):
-                narrowest = _narrowest(edition, kind, action)
-                if narrowest and resource not in narrowest:
-                    yield f"allows {action} on {resource}; the narrowest is {' or '.join(sorted(narrowest))}"
-
-
-def _types_of(edition: Edition, resource: str) -> tuple[str, ...]:
-    """IAM types that an ARN as written in the template is one of."""
-    reference = re.fullmatch(r"\$\{(\w+)(?:\.Arn)?\}(/index/[\w.-]+)?", resource)
-    if reference:
-        made = edition.type_of(reference[1])
-        if reference[2]:
-            return ("dynamodb:index",) if made == "AWS::DynamoDB::Table" else ()
-        if reference[1] == "KmsKeyArn":
-            return ("kms:key",)
-        return (MADE_BY[made],) if made in MADE_BY else ()
-    if resource == "arn:" + HERE % "ec2" + "*/*":
-        return tuple(kind for kind in ARNS if kind.startswith("ec2:"))
-    return tuple(kind for kind, arn in ARNS.items() if _pattern(arn).fullmatch(resource))
-
-
-@cache
-def _pattern(arn: str) -> re.Pattern[str]:
-    """An ARN format as a pattern of what a template may write for it: partition, region and account by reference."""
-    own = {"Partition": "${AWS::Partition}", "Region": "${AWS::Region}", "Account": "${AWS::AccountId}"}
-    parts = re.split(r"\$\{(\w+)\}", arn)
-    # A name may hold references and wildcards, but not reach into the next part of the ARN.
-    name = r"(?:\$\{[\w:.]+\}|[\w.*?+=@#-])+"
-    return re.compile(
-        "".join(re.escape(own.get(p, p)) if i % 2 == 0 or p in own else name for i, p in enumerate(parts))
-    )
-
-
-def _narrowest(edition: Edition, kind: str, action: str) -> set[str]:
-    """The resources that a statement may name for that type; empty = any of the type's form."""
-    made = {name for name, one in edition.resources.items() if MADE_BY.get(one["Type"]) == kind}
-    own = {f"${{{name}.Arn}}" for name in made} | {f"${{{name}}}" for name in made if kind == "sns:topic"}
-    if kind == "dynamodb:index":
-        return {
-            f"${{{name}.Arn}}/index/{index['IndexName']}"
-            for name, table in edition.of_type("AWS::DynamoDB::Table")
-            for index in table.get("GlobalSecondaryIndexes", [])
-        }
-    if kind == "lambda:function":
-        named = [text(p["FunctionName"]) for n, p in edition.of_type("AWS::Lambda::Function") if "FunctionName" in p]
-        return own | {f"arn:{HERE % 'lambda'}function:{name}" for name in named}
-    if kind == "states:statemachine":
-        names = [text(p["StateMachineName"]) for _, p in edition.of_type("AWS::StepFunctions::StateMachine")]
-        return own | {f"${{{name}}}" for name in made} | {f"arn:{HERE % 'states'}stateMachine:{name}" for name in names}
-    if kind == "scheduler:schedule":
-        groups = [name for name, _ in edition.of_type("AWS::Scheduler::ScheduleGroup")]
-        return {f"arn:{HERE % 'scheduler'}schedule/${{{group}}}/*" for group in groups}
-    if kind == "events:event-bus":
-        return own | {f"arn:{HERE % 'events'}event-bus/default"}
-    if kind == "kms:key":
-        return own | {"${KmsKeyArn}"}
-    if kind == "cloudwatch:alarm":
-        # Alarms that users bind have any name, and a page of alarms is read as a whole.
-        everyone = action == "cloudwatch:DescribeAlarms"
-        return {f"arn:{HERE % 'cloudwatch'}alarm:{'*' if everyone else '${AWS::StackName}--*'}"}
-    if kind.startswith("sagemaker:"):
-        path = f"arn:{HERE % 'sagemaker'}{kind.split(':')[1]}/"
-        if action.startswith("sagemaker:InvokeEndpoint"):
-            return {path + name for name in (NAMES, "${EndpointName}", "${InferenceComponentName}")}
-        # What is read may have any name: the other components of an endpoint count when copies are packed.
-        return {path + (NAMES if ACTIONS[action].changes else "*")}
-    return own if made else set()
-
-
-def _assumed_by(role: Mapping[str, Any]) -> str:
-    (statement,) = role["AssumeRolePolicyDocument"]["Statement"]
-    return next((s for s in strings(statement["Principal"]) if s.endswith(".amazonaws.com")), "")
 
 
 def _code_directory(edition: Edition, function: str) -> str:

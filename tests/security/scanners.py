@@ -19,7 +19,7 @@ from tests.security.authorization import ACTIONS, ARNS
 from tests.security.controls import CONTROLS, control_of
 from tests.security.editions import ROOT, Edition, cloudformation, text
 from tests.security.findings import Finding
-from tests.security.permissions import MADE_BY
+from tests.security.narrowest import MADE_BY
 
 ENVIRONMENT = ROOT / ".venv-security"
 CODE = ("layers/core/quickstep", "functions")
