@@ -155,7 +155,7 @@ def only_holders_of_the_lease_change_sagemaker(edition: Edition) -> Looked:
     for function, _ in edition.of_type("AWS::Lambda::Function"):
         allowed = {a for one in statements(edition, role_of(edition, function)) for a in one.actions}
         writes = {a for a in allowed if any(fnmatchcase(w, a) for w in WRITES) or a.startswith("sagemaker:Update")}
-        holder = bool(_code().permitted(_code_directory(edition, function)))
+        holder = bool(project_code().permitted(_code_directory(edition, function)))
         yield function, f"holds no write lease and may {', '.join(sorted(writes))}" if writes and not holder else None
     for one in all_statements(edition):
         wrong = list(_unbound_writes(one))
@@ -193,7 +193,7 @@ def keys_are_used_through_services(edition: Edition) -> Looked:
 
 def needed_actions(edition: Edition, function: str) -> set[str]:
     """What the function's code can reach, and what AWS does with its role on its behalf."""
-    needed = set(_code().actions(_code_directory(edition, function))) | ADDED_BY_LAMBDA
+    needed = set(project_code().actions(_code_directory(edition, function))) | ADDED_BY_LAMBDA
     for _, one in edition.of_type("AWS::Lambda::EventInvokeConfig"):
         destination = one.get("DestinationConfig", {}).get("OnFailure", {}).get("Destination")
         if text(one["FunctionName"]) == f"${{{function}}}" and destination:
@@ -253,13 +253,14 @@ def _code_directory(edition: Edition, function: str) -> str:
 
 
 @cache
-def _code() -> Code:
+def project_code() -> Code:
+    """The parsed package and handlers, as they are on disk."""
     return Code(sources(), handlers())
 
 
 @cache
 def _asks_an_index(directory: str) -> bool:
-    code = _code()
+    code = project_code()
     for name in code.reached(directory):
         body = code.definitions[name]
         if not isinstance(body, ast.ClassDef) and "IndexName" in ast.unparse(body):

@@ -5,11 +5,11 @@ from __future__ import annotations
 import ast
 import re
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from tests.contract.reach import Code, handlers, sources
 from tests.security.editions import ROOT, Edition, text
+from tests.security.permissions import project_code
 from tests.security.resources import Looked
 
 LOCKS = (
@@ -60,16 +60,14 @@ def a_vpc_is_explained(root: Path = ROOT) -> Looked:
     yield "docs/security.md", None if told else "does not explain why there is no VPC by default"
 
 
-def logs_take_nothing_whole(package: dict[str, str] | None = None) -> Looked:
+def logs_take_nothing_whole(package: Mapping[str, ast.AST] | None = None) -> Looked:
     """SEC-31: no log call in the package or a handler takes an event, a body or the like as a whole, and nothing prints."""
-    written = package if package is not None else {**sources(), **{f"functions.{k}": v for k, v in handlers().items()}}
-    for module, code in written.items():
-        yield module, "; ".join(_logged_whole(ast.parse(code))) or None
+    for module, code in (project_code().trees if package is None else package).items():
+        yield module, "; ".join(_logged_whole(code)) or None
 
 
 def events_pass_the_gate(edition: Edition) -> Looked:
     """SEC-32: every function that a rule invokes with an event refuses one of another account, region or source."""
-    code = Code(sources(), handlers())
     targets = {
         text(target["Arn"]).removeprefix("${").removesuffix(".Arn}")
         for _, rule in edition.of_type("AWS::Events::Rule")
@@ -78,7 +76,7 @@ def events_pass_the_gate(edition: Edition) -> Looked:
     }
     for name in sorted(targets & set(edition.resources)):
         directory = str(edition.source["Resources"][name]["Properties"]["CodeUri"]).rsplit("/", 1)[-1]
-        reached = code.reached(directory)
+        reached = project_code().reached(directory)
         whole = {"quickstep.events:parse_event", "quickstep.events:_Gate.admit", "quickstep.events:_Gate.admit_alarm"}
         missing = sorted(whole - reached)
         yield name, f"takes events without {', '.join(missing)}" if missing else None
@@ -89,7 +87,7 @@ def _requirements(lock: str) -> list[str]:
     return [line for line in joined.splitlines() if line.strip() and not line.startswith("#")]
 
 
-def _logged_whole(tree: ast.Module) -> Iterator[str]:
+def _logged_whole(tree: ast.AST) -> Iterator[str]:
     for node in ast.walk(tree):
         if not isinstance(node, ast.Call):
             continue
