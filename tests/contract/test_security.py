@@ -131,12 +131,19 @@ BROKEN: tuple[tuple[str, str, str, Any, str], ...] = (
     ("SEC-13", "hardened", "+Topic", TOPIC, "not sent over TLS"),
     ("SEC-14", "default", "+Key", KEY, "does not rotate"),
     ("SEC-15", "default", "DecideRole.ManagedPolicyArns.0", "arn:x:iam::aws:policy/ReadOnlyAccess", "AWS may change"),
+    (
+        "SEC-15",
+        "default",
+        "DecideFunction.Role",
+        {"Fn::GetAtt": ["VerifyInstancesRole", "Arn"]},
+        "VerifyInstancesFunction",
+    ),
     ("SEC-16", "default", "DuePolicy.PolicyDocument.Statement.0.Action", "dynamodb:*", "wildcard dynamodb:*"),
     ("SEC-16", "default", "ReconcileRole.ManagedPolicyArns.4", GONE, "which its code can reach"),
     ("SEC-17", "default", "DuePolicy.PolicyDocument.Statement.0.Resource", "*", "can be narrowed"),
     ("SEC-18", "default", "ControlPolicy.PolicyDocument.Statement.3.Condition", GONE, "to any service"),
     ("SEC-19", "default", "WriteCopiesPolicy.PolicyDocument.Statement.0.Condition", GONE, "without the tag"),
-    ("SEC-19", "default", "DecideFunction.Role", {"Fn::GetAtt": ["CopiesRole", "Arn"]}, "holds no write lease"),
+    ("SEC-19", "default", "DecideFunction.Role", {"Fn::GetAtt": ["PlaceCopiesRole", "Arn"]}, "holds no write lease"),
     ("SEC-20", "default", "RequestLookPolicy.PolicyDocument.Statement.0.Condition", GONE, "events of any source"),
     ("SEC-21", "default", f"{FIRST_RULE}.EventPattern.account", GONE, "does not say which account"),
     ("SEC-21", "default", f"{FIRST_RULE}.EventPattern.resources.0", OTHER_RULE, "takes alarms of others"),
@@ -229,7 +236,7 @@ def test_the_table_of_actions_has_what_the_policies_name_and_nothing_else():
 def test_a_resource_that_is_wider_or_another_is_named(resource, said):
     path = "WriteCopiesPolicy.PolicyDocument.Statement.0.Resource"
     edition = broken(DEFAULT, path, resource if resource == "*" else {"Fn::Sub": resource})
-    (writes,) = [one for one in all_statements(edition) if one.where == "CopiesRole/WriteCopiesPolicy/SetCopies"]
+    (writes,) = [one for one in all_statements(edition) if one.where == "PlaceCopiesRole/WriteCopiesPolicy/SetCopies"]
     assert any(said in one for one in resource_findings(edition, writes)), list(resource_findings(edition, writes))
 
 

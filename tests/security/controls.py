@@ -65,7 +65,7 @@ CONTROLS: tuple[Control, ...] = (
         "SEC-03",
         "A supported, new runtime, the same for functions and layer",
         own=(r.runtimes_are_new_and_one,),
-        tools=_checkov("363") + _cfn_lint("E2531"),
+        tools=_checkov("363") + _cfn_lint("E2531", "W2531"),
     ),
     Control(
         "SEC-04",
@@ -135,8 +135,8 @@ CONTROLS: tuple[Control, ...] = (
     ),
     Control(
         "SEC-15",
-        "No policy of AWS on any role",
-        own=(p.policies_are_our_own,),
+        "A role per function, and no policy of AWS on any",
+        own=(p.policies_are_our_own, p.every_function_has_its_role),
         tools=_guard("15_policies_are_our_own"),
     ),
     Control(

@@ -85,6 +85,17 @@ def policies_are_our_own(edition: Edition) -> Looked:
         yield name, f"has a policy that AWS may change: {', '.join(foreign)}" if foreign else None
 
 
+def every_function_has_its_role(edition: Edition) -> Looked:
+    """SEC-15: a role for each function, called after it, so that CloudTrail tells who did it and one may change alone."""
+    for function, _ in edition.of_type("AWS::Lambda::Function"):
+        role, own = role_of(edition, function), f"{function.removesuffix('Function')}Role"
+        sharing = [
+            f for f, _ in edition.of_type("AWS::Lambda::Function") if role_of(edition, f) == role and f != function
+        ]
+        wrong = [f"shares {role} with {', '.join(sharing)}"] if sharing else []
+        yield function, "; ".join(wrong + ([f"has {role}; expected {own}"] if role != own else [])) or None
+
+
 def wildcards_are_on_the_list(edition: Edition) -> Looked:
     """SEC-16, first half: named actions, named resources, and `*` only where AWS leaves no choice."""
     services = {n: assumed_by(role) for n, role in edition.of_type("AWS::IAM::Role")}
