@@ -31,11 +31,15 @@ HARDENED = {
     **GIVEN,
     "ScalableNames": "llm-*",
     "KmsKeyArn": "arn:aws:kms:eu-west-1:111122223333:key/00000000-0000-0000-0000-000000000000",
-    "ReservedConcurrencyPerFunction": "5",
     "VpcSubnetIds": "subnet-0a,subnet-0b",
     "VpcSecurityGroupIds": "sg-0a",
+    "BudgetUsdPerHour": "100",
+    "InstanceUsdPerHour": "7.09",
+    "OperatorEmail": "operators@example.com",
+    "GatewayAdapterLayerArn": "arn:aws:lambda:eu-west-1:111122223333:layer:adapter:1",
 }
-"""Every option of docs/security.md that takes more than a Yes; those are switched on anyway."""
+"""Every option that takes more than a Yes or a number above 0; those are switched on anyway. A template may lack some:
+what is then in no edition is a finding of its own (`unseen`)."""
 
 PSEUDO = {
     "AWS::Region": "eu-west-1",
@@ -85,7 +89,7 @@ def editions(path: Path = TEMPLATE) -> tuple[Edition, Edition]:
     written, plain = source(path), cloudformation(path)
     return (
         Edition("default", GIVEN, decided(plain, GIVEN), written),
-        Edition("hardened", everything := {**_switched_on(written), **HARDENED}, decided(plain, everything), written),
+        Edition("hardened", everything := _switched_on(written), decided(plain, everything), written),
     )
 
 
@@ -96,11 +100,27 @@ def unseen(path: Path = TEMPLATE) -> list[str]:
 
 
 def _switched_on(written: Mapping[str, Any]) -> dict[str, str]:
+    """A value that switches on whatever is off by default: Yes for No, 5 for a 0 that a condition compares with 0."""
     yes = {"No": "Yes", "false": "true"}
-    switches = {
-        n: str(one.get("Default")) for n, one in written["Parameters"].items() if len(one.get("AllowedValues", ())) == 2
-    }
-    return {name: yes[default] for name, default in switches.items() if default in yes}
+    found = {}
+    for name, one in written["Parameters"].items():
+        default = str(one.get("Default"))
+        if len(one.get("AllowedValues", ())) == 2 and default in yes:
+            found[name] = yes[default]
+        elif default == "0" and any(_compares(condition, name) for condition in written.get("Conditions", {}).values()):
+            found[name] = "5"
+    return found | {name: value for name, value in HARDENED.items() if name in written["Parameters"]}
+
+
+def _compares(condition: Any, parameter: str) -> bool:
+    if isinstance(condition, Mapping):
+        sides = condition.get("Fn::Equals", [])
+        return (
+            {"Ref": parameter} in sides
+            and bool({"0", "0.0"} & {str(one) for one in sides})
+            or any(_compares(inner, parameter) for inner in condition.values())
+        )
+    return isinstance(condition, list) and any(_compares(inner, parameter) for inner in condition)
 
 
 def source(path: Path = TEMPLATE) -> dict[str, Any]:

@@ -116,8 +116,7 @@ def _narrowest(edition: Edition, kind: str, action: str) -> set[str]:
         return {f"arn:{HERE % 'cloudwatch'}alarm:{'*' if everyone else '${AWS::StackName}--*'}"}
     if kind.startswith("sagemaker:"):
         path = f"arn:{HERE % 'sagemaker'}{kind.split(':')[1]}/"
-        if action.startswith("sagemaker:InvokeEndpoint"):
-            return {path + name for name in (NAMES, "${EndpointName}", "${InferenceComponentName}")}
-        # What is read may have any name: the other components of an endpoint count when copies are packed.
-        return {path + (NAMES if ACTIONS[action].changes else "*")}
+        # What is looked at may have any name: the other components of an endpoint count when copies are packed.
+        acts = ACTIONS[action].changes or action.startswith("sagemaker:InvokeEndpoint")
+        return {path + (NAMES if acts else "*")}
     return own if made else set()

@@ -61,7 +61,7 @@ def a_vpc_is_explained(root: Path = ROOT) -> Looked:
 
 
 def logs_take_nothing_whole(package: Mapping[str, ast.AST] | None = None) -> Looked:
-    """SEC-31: no log call in the package or a handler takes an event, a body or the like as a whole, and nothing prints."""
+    """SEC-31: no log call in the package or a handler or print takes an event, a body or the like as a whole."""
     for module, code in (project_code().trees if package is None else package).items():
         yield module, "; ".join(_logged_whole(code)) or None
 
@@ -99,14 +99,17 @@ def _logged_whole(tree: ast.AST) -> Iterator[str]:
             and "logger" in ast.unparse(node.func.value)
         ):
             given = [*node.args, *(keyword.value for keyword in node.keywords)]
-            parts = {id(one.value) for value in given for one in ast.walk(value) if isinstance(one, ast.Attribute)}
-            parts |= {id(one.value) for value in given for one in ast.walk(value) if isinstance(one, ast.Subscript)}
+            inner = [one for value in given for one in ast.walk(value)]
+            parts = {id(one.value) for one in inner if isinstance(one, ast.Attribute | ast.Subscript)}
+            # What kind of thing it is, or how long, says nothing of what stands in it.
+            parts |= {id(a) for one in inner if isinstance(one, ast.Call) and _is_measure(one) for a in one.args}
             whole = {
-                one.id
-                for value in given
-                for one in ast.walk(value)
-                if isinstance(one, ast.Name) and one.id in NEVER_LOGGED and id(one) not in parts
+                one.id for one in inner if isinstance(one, ast.Name) and one.id in NEVER_LOGGED and id(one) not in parts
             }
             yield from (f"line {node.lineno} logs {name} as a whole" for name in sorted(whole))
         if any(keyword.arg == "log_event" for keyword in node.keywords):
             yield f"line {node.lineno} has Powertools log the event"
+
+
+def _is_measure(call: ast.Call) -> bool:
+    return isinstance(call.func, ast.Name) and call.func.id in ("type", "len")
