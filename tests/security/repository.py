@@ -91,13 +91,9 @@ def _logged_whole(tree: ast.AST) -> Iterator[str]:
     for node in ast.walk(tree):
         if not isinstance(node, ast.Call):
             continue
-        if isinstance(node.func, ast.Name) and node.func.id == "print":
-            yield f"line {node.lineno} prints"
-        if (
-            isinstance(node.func, ast.Attribute)
-            and node.func.attr in LEVELS
-            and "logger" in ast.unparse(node.func.value)
-        ):
+        prints = isinstance(node.func, ast.Name) and node.func.id == "print"
+        levels = isinstance(node.func, ast.Attribute) and node.func.attr in LEVELS
+        if prints or (levels and "logger" in ast.unparse(node.func)):
             given = [*node.args, *(keyword.value for keyword in node.keywords)]
             inner = [one for value in given for one in ast.walk(value)]
             parts = {id(one.value) for one in inner if isinstance(one, ast.Attribute | ast.Subscript)}
