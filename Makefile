@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint docs bench gateway-bench bench-tables bench-sensitivity build oracle events lock clean
+.PHONY: help demo test lint docs bench gateway-bench bench-tables bench-sensitivity security build oracle events lock clean
 
 help: ## List what can be made.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -20,8 +20,9 @@ lint: $(VENV)/.ready ## Check style, import order and the purity of the decision
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check --quiet .
 
-docs: $(VENV)/.ready ## Write the generated part of README.md again, from template.yaml.
+docs: $(VENV)/.ready ## Write the generated parts of README.md and docs/security.md again, from template.yaml.
 	@$(BIN)/python -m simulator.reference
+	@$(BIN)/python -m tests.security.document
 
 bench: $(VENV)/.ready ## The short benchmark: ours and three peers on two generated days. Leaves out/bench.html and out/bench.json.
 	@$(BIN)/quickstep bench --slices G1,G4 --policies quickstep,quickstep-managed,aas-tt-10s,k8s-hpa,aibrix-apa-documented,clairvoyant-plan \
@@ -42,6 +43,9 @@ build: ## Run sam validate and sam build, without Docker. ARCH=x86_64 or ARCH=ar
 oracle: $(VENV)/.ready ## Compare our emulation with what others wrote (own environments; says what was not run).
 	@tests/oracle/run.sh
 	@tests/oracle/asl_validator.sh
+
+security: $(VENV)/.ready ## Verify the 32 security controls with tools of their own environment. JSON=out/security.json also writes them there.
+	@PYTHON="$(PYTHON)" tools/security.sh $(if $(JSON),--json "$(JSON)")
 
 events: $(VENV)/.ready ## Render events/ into out/events for sam remote invoke: STACK= REGION= ACCOUNT= ENDPOINT= COMPONENT= or VARIANT=
 	@$(BIN)/python -m simulator.cli.render_events --out out/events --stack "$(or $(STACK),quickstep)" --region "$(REGION)" \

@@ -15,6 +15,7 @@ from botocore.exceptions import ClientError
 from functions.control import app
 from quickstep import clients
 from quickstep import settings as configuration
+from quickstep.control.entries import BODY_CHARACTERS
 from tests.functions.control_stage import STEPS, TRACKING, component, control_stage
 
 CHAT = component("chat")
@@ -167,6 +168,25 @@ def test_a_request_that_is_none_is_answered_and_not_raised(stage, event, status,
     body = json.loads(answer["body"])
     assert (answer["statusCode"], body["__type"], answer["headers"]["x-amzn-errortype"]) == (status, code, code)
     assert said in body["message"]
+
+
+@pytest.mark.parametrize("encoded", [False, True])
+def test_a_body_that_is_too_big_is_refused_before_it_is_read(stage, encoded):
+    padding = " " * (BODY_CHARACTERS - 2)
+    params = {"ServiceNamespace": "sagemaker"}
+    if not encoded:
+        assert (
+            app.handler(http("DescribeScalableTargets", json.dumps(params).ljust(BODY_CHARACTERS)), CONTEXT)[
+                "statusCode"
+            ]
+            == 200
+        )
+    # What is too big is no JSON either: the refusal must come before anybody tries.
+    answer = app.handler(http("DescribeScalableTargets", f"?{padding}??", isBase64Encoded=encoded), CONTEXT)
+    assert answer["statusCode"] == 400
+    assert (
+        f"has {BODY_CHARACTERS + 1} characters, {BODY_CHARACTERS} are the most" in json.loads(answer["body"])["message"]
+    )
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,9 @@ from quickstep.errors import InvalidSettings
 
 CONTENT_TYPE = "application/x-amz-json-1.1"
 TARGET_PREFIX = "AnyScaleFrontendService"
+BODY_CHARACTERS = 256 * 1024
+"""Most of a request's body, as sent. Lambda would take 6 MB; the largest policy document with Quickstep's own members has
+a few thousand, and 256 KB is what EventBridge and asynchronous invocations take at most."""
 MakeContext = Callable[[], ControlContext]
 
 
@@ -100,6 +103,10 @@ def _http(event: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
     if prefix != TARGET_PREFIX or not operation:
         raise UnknownOperationException(f"X-Amz-Target is {target!r}; it must be {TARGET_PREFIX}.<operation>")
     body = event.get("body") or "{}"
+    if len(body) > BODY_CHARACTERS:
+        raise SerializationException(
+            f"the body has {len(body)} characters, {BODY_CHARACTERS} are the most; send one request per target or policy"
+        )
     try:
         text = base64.b64decode(body, validate=True).decode() if event.get("isBase64Encoded") else body
         params = json.loads(text)
