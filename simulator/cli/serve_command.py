@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import sys
 import time
 from pathlib import Path
 from typing import Annotated, Any
@@ -56,8 +55,6 @@ def serve(
     wanted, traffic = _read(scenario, trace, seed)
     always_in_flight = 0 if traffic.name else QUIET_IN_FLIGHT
     path = template or project_root() / "template.yaml"
-    # A handler that runs takes sys.stdout for its log, so what is said to the user goes to the stream of now.
-    out = sys.stdout
     try:
         listening = listen(host, port)
     except AddressInUse as problem:
@@ -74,14 +71,14 @@ def serve(
 
             def on_ready() -> None:
                 if json_out == "-":
-                    print(json.dumps(facts, sort_keys=True), file=out, flush=True)
+                    print(json.dumps(facts, sort_keys=True), flush=True)
                 else:
                     write_json(facts, json_out)
-                    print(_greeting(facts), file=out, flush=True)
+                    print(_greeting(facts), flush=True)
 
             run(make_app(driver), listening, on_ready=on_ready)
     if json_out != "-":
-        print("stopped", file=out)
+        print("stopped", flush=True)
 
 
 def _read(scenario_file: Path | None, trace: str | None, seed: int) -> tuple[Scenario, Traffic]:
