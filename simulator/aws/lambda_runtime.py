@@ -14,6 +14,7 @@ import json
 import os
 import re
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
@@ -241,9 +242,7 @@ def _error(error_type: str, message: str, invocation: Invocation, stack: list[st
 
 
 class _LogStream:
-    """Standard output of a handler: whole lines go to the log."""
-
-    encoding = "utf-8"
+    """Standard output and error of a handler: whole lines go to the log."""
 
     def __init__(self, write_line: Callable[[str], None]) -> None:
         self._write_line = write_line
@@ -256,42 +255,63 @@ class _LogStream:
                 self._write_line(line)
         return len(text)
 
-    def flush(self) -> None:
-        """Nothing is held back but an unfinished line."""
-
-    def isatty(self) -> bool:
-        return False
-
     def close(self) -> None:
         if self._rest:
             self._write_line(self._rest)
             self._rest = ""
 
 
+class _Output:
+    """A standard stream while a handler runs: its own thread writes to the log, others to where they wrote before."""
+
+    encoding = "utf-8"
+
+    def __init__(self, log: _LogStream, outer: TextIO) -> None:
+        self._log, self._outer, self._thread = log, outer, threading.get_ident()
+
+    def write(self, text: str) -> int:
+        return (self._log if threading.get_ident() == self._thread else self._outer).write(text)
+
+    def flush(self) -> None:
+        """Nothing is held back but an unfinished line."""
+
+    def isatty(self) -> bool:
+        return False
+
+
 @contextlib.contextmanager
 def _process_of(
     function: Function, invocation: Invocation, log_stream_name: str, write_line: Callable[[str], None]
 ) -> Iterator[None]:
-    """Make this process look like the function's environment, and put everything back."""
+    """Make this process look like the function's environment, and put everything back.
+
+    Other threads (a server's) keep their time and their output; variables and paths belong to the whole process.
+    """
     variables = _variables(function, log_stream_name)
     before = {name: os.environ.get(name) for name in variables}
     paths = [str(function.code_dir), *(str(one) for one in function.layer_dirs)]
-    stream: Any = _LogStream(write_line)
     outer: tuple[TextIO, TextIO] = (sys.stdout, sys.stderr)
+    log = _LogStream(write_line)
+    streams: list[Any] = [_Output(log, one) for one in outer]
     times = (time.time, time.time_ns, time.sleep)
+    thread = threading.get_ident()
+
+    def instead(of: Callable[..., Any], ours: Callable[..., Any]) -> Callable[..., Any]:
+        return lambda *values: ours(*values) if threading.get_ident() == thread else of(*values)
+
     product_time = product_clock.use(lambda: invocation.now_s)
     os.environ.update(variables)
     sys.path[:0] = paths
-    sys.stdout = sys.stderr = stream
-    time.time = lambda: invocation.now_s
-    time.time_ns = lambda: int(invocation.now_s * 1e9)
-    time.sleep = invocation.spend
+    sys.stdout, sys.stderr = streams
+    time.time = instead(times[0], lambda: invocation.now_s)
+    time.time_ns = instead(times[1], lambda: int(invocation.now_s * 1e9))
+    time.sleep = instead(times[2], invocation.spend)
     try:
         yield
     finally:
         time.time, time.time_ns, time.sleep = times
         sys.stdout, sys.stderr = outer
-        stream.close()
+        log.close()
         for path in paths:
             with contextlib.suppress(ValueError):
                 sys.path.remove(path)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import math
-import sys
 import time
 from pathlib import Path
 from threading import Thread
@@ -64,8 +63,6 @@ def serve(
         wanted = wanted.model_copy(update={"parameters": {**wanted.parameters, **gateway_mount.SWITCH}})
     always_in_flight = 0 if traffic.name else QUIET_IN_FLIGHT
     path = template or project_root() / "template.yaml"
-    # A handler that runs takes sys.stdout for its log, so what is said to the user goes to the stream of now.
-    out = sys.stdout
     try:
         listening = listen(host, port)
     except AddressInUse as problem:
@@ -105,14 +102,14 @@ def serve(
 
             def announce() -> None:
                 if json_out == "-":
-                    print(json.dumps(facts, sort_keys=True), file=out, flush=True)
+                    print(json.dumps(facts, sort_keys=True), flush=True)
                 else:
                     write_json(facts, json_out)
-                    print(_greeting(facts), file=out, flush=True)
+                    print(_greeting(facts), flush=True)
 
             run(make_app(driver, data_plane=data_plane.routes()), listening, on_ready=on_ready)
     if json_out != "-":
-        print("stopped", file=out)
+        print("stopped", flush=True)
 
 
 def _read(scenario_file: Path | None, trace: str | None, seed: int) -> tuple[Scenario, Traffic]:

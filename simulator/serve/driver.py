@@ -30,7 +30,7 @@ T = TypeVar("T")
 OpenAccount = Callable[[], AbstractContextManager[LiveAccount]]
 
 PATIENCE_S = 2.0
-"""Seconds of work in one go after which time waits for the account."""
+"""Seconds of work in one go after which time waits for the account instead of running away from it."""
 JUMP_S = 10.0
 """Virtual seconds of a jump after which others have a turn."""
 IDLE_S = 0.5
@@ -40,16 +40,17 @@ class AccountDriver(AbstractContextManager["AccountDriver"]):
     """Opens an account on a thread of its own and keeps its clock in step with the wall clock, `speed` times as fast.
 
     `open_account()` gives the context manager that makes the account; it is entered and left on that thread. As a
-    context manager the driver starts and stops. ValueError unless `speed` is above 0.
+    context manager the driver starts and stops. After `patience_s` seconds of work in one go time is held back. ValueError
+    unless `speed` is above 0.
     """
 
-    def __init__(self, open_account: OpenAccount, *, speed: float = 1.0) -> None:
+    def __init__(self, open_account: OpenAccount, *, speed: float = 1.0, patience_s: float = PATIENCE_S) -> None:
         if not 0 < speed < float("inf"):
             raise ValueError(f"speed ({speed}) must be above 0")
         self.speed = speed
         self.slipped_s = 0.0
         """Virtual seconds by which time has been held back, in all."""
-        self._open = open_account
+        self._open, self._patience_s = open_account, patience_s
         self._jobs: queue.SimpleQueue[tuple[Callable[[LiveAccount], Any], Future[Any]] | None] = queue.SimpleQueue()
         self._anchor = (0.0, 0.0)
         self._ready: Future[None] = Future()
@@ -148,7 +149,7 @@ class AccountDriver(AbstractContextManager["AccountDriver"]):
 
     def _catch_up(self, live: LiveAccount) -> None:
         began = time.monotonic()
-        while time.monotonic() - began < PATIENCE_S:
+        while time.monotonic() - began < self._patience_s:
             now_s = self.now_s
             next_s = live.account.clock.next_at_s()
             if next_s is None or next_s > now_s:

@@ -47,7 +47,6 @@ def run(app: Starlette, listening: socket.socket, *, on_ready: Callable[[], None
 
 
 async def _serve(app: Starlette, listening: socket.socket, on_ready: Callable[[], None]) -> None:
-    # The account's functions write to sys.stdout and sys.stderr as they are then; the server's own words must not follow.
     log = logging.getLogger("uvicorn")
     log.addHandler(logging.StreamHandler())
     log.propagate = False

@@ -119,6 +119,37 @@ def test_a_sleeper_who_is_called_off_does_not_disturb_the_account(driver):
     assert driver.submit(lambda live: live.problems).result() == before
 
 
+def test_a_handler_that_runs_takes_neither_time_nor_output_from_other_threads(driver, capsys):
+    """In its own thread a handler sees virtual time and writes to its log; a server lives beside it."""
+    running, told = threading.Event(), threading.Event()
+
+    def meet(call, proceed):
+        running.set()
+        told.wait(timeout=10)
+        return proceed()
+
+    def invoke(live: LiveAccount) -> list[str]:
+        live.account.interceptors.append(meet)
+        try:
+            live.account.invoke("ReconcileFunction", {})
+        finally:
+            live.account.interceptors.remove(meet)
+        return [line.text for line in live.account.logs]
+
+    before_s = time.time()
+    logs = driver.submit(invoke)
+    assert running.wait(timeout=30)
+    began = time.monotonic()
+    time.sleep(0.01)
+    slept_s, now_s = time.monotonic() - began, time.time()
+    print("from outside")
+    told.set()
+    assert slept_s >= 0.01
+    assert 0 <= now_s - before_s < 100 * 86_400
+    assert "from outside" in capsys.readouterr().out
+    assert "from outside" not in logs.result()
+
+
 def test_time_passes_as_many_times_as_fast_as_was_asked():
     with driven(speed=100.0) as driver:
         started, first_s = time.monotonic(), driver.submit(lambda live: live.now_s).result()
@@ -127,6 +158,28 @@ def test_time_passes_as_many_times_as_fast_as_was_asked():
         # A machine that was too slow has held time back, and says by how much.
         assert passed_s + driver.slipped_s >= 30.0
         assert passed_s <= 100.0 * real_s + 1e-6
+
+
+def test_time_waits_for_an_account_that_cannot_keep_up_and_skips_nothing():
+    done: list[float] = []
+    with AccountDriver(opened, speed=100.0, patience_s=0.05) as driver:
+
+        def slow(live: LiveAccount) -> None:
+            time.sleep(0.3)
+            done.append(live.now_s)
+
+        def schedule(live: LiveAccount) -> float:
+            for second in (1, 2, 3):
+                live.account.clock.after(second, lambda: slow(live))
+            return live.now_s
+
+        start_s = driver.submit(schedule).result()
+        while len(done) < 3:
+            time.sleep(0.02)
+        assert done == [start_s + 1, start_s + 2, start_s + 3]
+        # 0.9 s of work would be 90 virtual seconds; they did not pass.
+        assert driver.slipped_s >= 60
+        assert driver.submit(lambda live: live.now_s).result() < start_s + 60
 
 
 def test_an_account_that_cannot_be_made_says_so_to_who_starts_it():

@@ -370,6 +370,8 @@ def test_what_functions_wrote_is_in_their_log_group_page_by_page(served):
     (stream,) = logs.describe_log_streams(logGroupName=group)["logStreams"]
     last = logs.get_log_events(logGroupName=group, logStreamName=stream["logStreamName"], limit=1)["events"]
     assert [one["message"] for one in last] == [events[-1]["message"]]
+    logs.create_log_group(logGroupName="/mine")
+    assert {"/mine", group} <= {one["logGroupName"] for one in logs.describe_log_groups()["logGroups"]}
     nothing = logs.filter_log_events(logGroupName=group, filterPattern='"no such words"')["events"]
     assert nothing == []
 
