@@ -36,7 +36,7 @@ def test_a_policy_scales_by_the_time_to_the_first_token_that_clients_publish():
             QuickstepOptions={"Period": 10},
         )
         publisher = streaming.Publisher("chat", region=account.stack.region)
-        for _ in range(42):
+        for _ in range(30):
             copies = account.sagemaker.supply_at(CHAT["ResourceId"], account.clock.now_s).current_copies
             # Two clients at once; on one copy tokens are three times as late as they should be.
             publisher.publish_all([timed(2.2 / copies), timed(2.6 / copies)])

@@ -17,6 +17,7 @@ from quickstep.errors import (
 )
 from quickstep.front.front import Patience
 from quickstep.front.http import MAX_BODY_BYTES, Request
+from quickstep.front.sse import MAX_HELD_BACK_BYTES, whole
 from quickstep.front.waking import Phase, State, Waking
 from tests.unit.front_stage import (
     NO_CAPACITY,
@@ -390,6 +391,32 @@ def test_a_client_that_leaves_while_it_is_held_gives_its_place_up(read):  # F74
             next(parts)
         response.end()
         assert len(on.told("give place up")) == 1
+
+
+def test_a_held_request_gives_its_place_up_when_its_answer_begins_and_hangs_up_when_the_client_leaves():  # F74
+    stream = Stream(*WORDS)
+    with stage(ready_after_s=20, outcomes=[stream]) as on:
+        response = on.ask()
+        parts = iter(response)
+        while not next(parts).startswith(b"data: "):
+            assert on.told("give place up") == []
+        assert len(on.told("give place up")) == 1
+        assert not stream.hung_up
+        response.end()
+        assert stream.hung_up
+        assert stream.taken == 1
+
+
+@pytest.mark.parametrize("end", [b"\n\n", b"\r\n\r\n"])
+def test_parts_are_cut_after_the_last_end_of_an_event_and_at_no_other_place(end):
+    def cut(*parts: bytes) -> list[bytes]:
+        return list(whole(parts, b"\n\n"))
+
+    assert cut(end, b"data: 1" + end) == [end, b"data: 1" + end]
+    assert cut(b"data: 1" + end[:1], end[1:] + b"da", b"ta: 2" + end) == [b"data: 1" + end, b"data: 2" + end]
+    assert cut(b"data: 1" + end + b"data: 2" + end + b"rest") == [b"data: 1" + end + b"data: 2" + end, b"rest"]
+    long = b"x" * (MAX_HELD_BACK_BYTES + 1)
+    assert cut(long, b"y") == [long, b"y"]
 
 
 # -- what is refused before anything is asked ----------------------------------------------------------------------------------

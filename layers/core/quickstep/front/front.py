@@ -15,10 +15,7 @@ from typing import Protocol
 
 from quickstep import clock, telemetry
 from quickstep.errors import (
-    AccessDenied,
     AwsRefused,
-    ComponentNotFound,
-    EndpointNotFound,
     ModelFailed,
     NoCapacity,
     OutcomeUnknown,
@@ -29,9 +26,10 @@ from quickstep.errors import (
 from quickstep.front import sse
 from quickstep.front.asked import Asked, asked
 from quickstep.front.aws import Model
-from quickstep.front.http import JSON, SSE, Refusal, Request, Response, error_document, json_response
+from quickstep.front.http import SSE, Refusal, Request, Response, error_document, json_response
 from quickstep.front.record import Record
 from quickstep.front.waking import Phase, State, Waking
+from quickstep.front.words import as_refusal, entry_of, heartbeat, not_managed, turned_away
 from quickstep.gateways.held_requests import Place
 from quickstep.gateways.sagemaker_runtime import MAX_STREAM_S
 
@@ -111,7 +109,7 @@ class Front:
             record.finish(refused.status, refused.code)
             return refused.as_answer()
         except QuickstepError as error:
-            refused = _as_refusal(error)
+            refused = as_refusal(error)
             record.finish(refused.status, type(error).__name__)
             return refused.as_answer()
 
@@ -129,12 +127,12 @@ class Front:
 
     def _models(self, name: str, record: Record) -> Response:
         if not name:
-            response = json_response({"object": "list", "data": [_entry(one) for one in self._account.models()]})
+            response = json_response({"object": "list", "data": [entry_of(one) for one in self._account.models()]})
         else:
             found = self._account.model(name)
             if found is None:
-                raise _not_managed()
-            response = json_response(_entry(found))
+                raise not_managed()
+            response = json_response(entry_of(found))
         record.finish(200)
         return response
 
@@ -147,7 +145,7 @@ class Front:
             deadline_s = min(deadline_s, request.deadline_s - ANSWER_AHEAD_S)
         endpoint = self._account.endpoint_of(ask.component)
         if endpoint is None:
-            raise _not_managed()
+            raise not_managed()
         # Only the name of a managed component is written down: any other might be anything that a client sent.
         record.component = ask.component
         try:
@@ -236,11 +234,11 @@ class Front:
             # The knock goes out before anything else: the decision to wake is a matter of seconds.
             self._knock(ask.component, place.ahead + 1)
             if place.ahead >= self._patience.most_held:
-                raise _turned_away(
+                raise turned_away(
                     self._account.model(ask.component), f"{place.ahead} requests already wait for this component"
                 )
             if willing_s <= 0:
-                raise _turned_away(self._account.model(ask.component), "it is being woken")
+                raise turned_away(self._account.model(ask.component), "it is being woken")
             waiting = self._waiting(ask, endpoint, until_s, deadline_s, record)
             if ask.streams:
                 body = self._held_stream(waiting, deadline_s, record, leave)
@@ -268,7 +266,7 @@ class Front:
             yield sse.ended_badly(error_document(refused.status, refused.code, refused.message))
             return
         except QuickstepError as error:
-            refused = _as_refusal(error)
+            refused = as_refusal(error)
             record.finish(200, type(error).__name__)
             yield sse.ended_badly(error_document(refused.status, refused.code, refused.message))
             return
@@ -312,11 +310,11 @@ class Front:
             if at.state is State.COLD:
                 at = replace(at, state=State.WAKING, phase=Phase.DECISION)  # We have knocked: it only has to be seen.
             if now_s >= until_s:
-                raise _turned_away(model, f"no copy serves after {now_s - since_s:.0f} s")
+                raise turned_away(model, f"no copy serves after {now_s - since_s:.0f} s")
             if now_s >= beat_s:
                 beat_s = now_s + self._patience.heartbeat_s
                 record.held(at)
-                yield sse.comment(_heartbeat(ask.component, at, now_s - since_s))
+                yield sse.comment(heartbeat(ask.component, at, now_s - since_s))
             wait_s = _poll_s(at.eta_s) * (0.5 + self._draw() / 2)
             self._sleep(max(0.05, min(wait_s, until_s - now_s, beat_s - now_s)))
 
@@ -378,74 +376,3 @@ def _may_pass(error: QuickstepError) -> bool:
         return error.status in RETRIED_STATUSES
     # A stream that breaks before its first part has told the client nothing yet.
     return isinstance(error, Throttled | OutcomeUnknown | StreamBroken)
-
-
-def _as_refusal(error: QuickstepError) -> Refusal:
-    """What a client is told. Its own request's errors it gets in the model's words, ours without any of AWS's."""
-    if isinstance(error, ModelFailed):
-        return _ModelRefusal(error)
-    if isinstance(error, ComponentNotFound | EndpointNotFound):
-        return Refusal(404, "model_not_found", "The inference component, or its endpoint, does not exist any more")
-    if isinstance(error, Throttled):
-        return Refusal(429, "throttled", "SageMaker asks to slow down", retry_after_s=5)
-    if isinstance(error, NoCapacity):
-        return Refusal(503, "no_capacity", "No copy of the inference component serves now", retry_after_s=10)
-    if isinstance(error, OutcomeUnknown | StreamBroken):
-        return Refusal(503, "no_answer", "The model did not answer", retry_after_s=5)
-    if isinstance(error, AccessDenied):
-        return Refusal(502, "access_denied", "The gateway may not do this; is the component registered with its stack?")
-    return Refusal(400, "refused", "SageMaker refused the request as invalid")
-
-
-class _ModelRefusal(Refusal):
-    """The container's own status and body, as if there were no gateway in between."""
-
-    def __init__(self, error: ModelFailed) -> None:
-        status = error.status if error.status is not None and 400 <= error.status < 600 else 502
-        super().__init__(status, "model_error", f"The model answered {error.status or 'an error'}")
-        self._answer = error.answer.encode()
-
-    def as_answer(self) -> Response:
-        if not self._answer.lstrip().startswith(b"{"):
-            return super().as_answer()
-        return Response(self.status, JSON, (self._answer,))
-
-
-def _not_managed() -> Refusal:
-    return Refusal(404, "model_not_found", "No inference component of that name is managed here; see GET /v1/models")
-
-
-def _turned_away(model: Model | None, why: str) -> Refusal:
-    waking = model.waking if model is not None else Waking(State.WAKING)
-    reason = f" ({waking.reason})" if waking.reason else ""
-    return Refusal(
-        503,
-        "model_not_ready",
-        f"No copy of the inference component serves yet, {why}{reason}; ask again later",
-        retry_after_s=min(600.0, waking.eta_s) if waking.eta_s else 30.0,
-    )
-
-
-def _heartbeat(component: str, at: Waking, waited_s: float) -> str:
-    eta = "unknown" if at.eta_s is None else f"{at.eta_s:.0f}s"
-    words = [
-        f"{at.state} component={component}",
-        f"phase={at.phase or 'copies'}",
-        f"eta={eta}",
-        f"waited={waited_s:.0f}s",
-    ]
-    return " ".join(words + ([f"reason={at.reason}"] if at.reason else []))
-
-
-def _entry(model: Model) -> dict[str, object]:
-    at = model.waking
-    return {
-        "id": model.component,
-        "object": "model",
-        "created": None,
-        "owned_by": model.endpoint,
-        "state": str(at.state),
-        "phase": None if at.phase is None else str(at.phase),
-        "eta_s": None if at.eta_s is None else round(at.eta_s, 1),
-        "reason": at.reason,
-    }
