@@ -32,6 +32,7 @@ from tests.security.findings import (
 )
 from tests.security.mutations import survivors
 from tests.security.narrowest import resource_findings
+from tests.security.scanners import policy_documents
 from tests.security.statements import all_statements
 
 DEFAULT, HARDENED = editions()
@@ -238,6 +239,19 @@ def test_a_resource_that_is_wider_or_another_is_named(resource, said):
     edition = broken(DEFAULT, path, resource if resource == "*" else {"Fn::Sub": resource})
     (writes,) = [one for one in all_statements(edition) if one.where == "PlaceCopiesRole/WriteCopiesPolicy/SetCopies"]
     assert any(said in one for one in resource_findings(edition, writes)), list(resource_findings(edition, writes))
+
+
+@pytest.mark.parametrize("edition", [DEFAULT, HARDENED], ids=["default", "hardened"])
+def test_policies_go_to_the_tools_as_iam_would_get_them(edition):
+    documents = policy_documents(edition)
+    written = json.dumps(documents)
+    assert len(documents) > 15 and "${" not in written and "Fn::" not in written and '"Ref"' not in written
+    (due,) = [s for s in documents["DuePolicy"]["Statement"] if s["Sid"] == "Due"]
+    assert due["Resource"] == "arn:aws:dynamodb:eu-west-1:111122223333:table/RegistryTable/index/due"
+    (copies,) = documents["WriteCopiesPolicy"]["Statement"]
+    name = "llm-*" if edition.hardened else "*"
+    assert copies["Resource"] == f"arn:aws:sagemaker:eu-west-1:111122223333:inference-component/{name}"
+    assert copies["Condition"] == {"StringEquals": {"aws:ResourceTag/quickstep:managed": "quickstep"}}
 
 
 # -- beside the template -------------------------------------------------------------------------------------------------------------
