@@ -83,7 +83,8 @@ def run_tests() -> Report:
         results = Path(folder) / "results.xml"
         command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--junitxml={results}", *wanted]
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-        if not results.is_file():
+        # 1 = a test failed; anything else but 0 means that pytest could not run them all.
+        if done.returncode not in (0, 1) or not results.is_file():
             raise ToolBroken(f"pytest: {_tail(done)}")
         cases = list(ElementTree.parse(results).iter("testcase"))
     for node, control in wanted.items():
