@@ -47,4 +47,5 @@ for name in checkov tools; do
   fi
 done
 
-exec .venv/bin/python -m tests.security "$@"
+# What is verified is this folder, whichever one the environment was made for.
+PYTHONPATH="$PWD:$PWD/layers/core" exec .venv/bin/python -m tests.security "$@"

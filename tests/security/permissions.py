@@ -71,6 +71,9 @@ TRACES = {"xray:GetSamplingRules", "xray:GetSamplingTargets", "xray:PutTelemetry
 
 WRITES = {"sagemaker:UpdateInferenceComponentRuntimeConfig", "sagemaker:UpdateEndpointWeightsAndCapacities"}
 MANAGED = "aws:ResourceTag/quickstep:managed"
+OUR_TAGS = {"quickstep:managed", "quickstep:last-change"}
+"""Whose an endpoint is, and what was last done to it, for people to read."""
+
 STACK = {"Ref": "AWS::StackName"}
 
 
@@ -252,13 +255,14 @@ def _unbound(one: Statement) -> Iterator[str]:
         unnamed = [r for r in one.resources if not r.endswith(f"/{NAMES}")]
         if unnamed:
             yield f"allows {action} on any name ({', '.join(unnamed)})"
-        key = "aws:RequestTag/quickstep:managed" if action == "sagemaker:AddTags" else MANAGED
-        if one.equals(key) != STACK:
+        tags = action in ("sagemaker:AddTags", "sagemaker:DeleteTags")
+        keys = texts(one.condition.get("ForAllValues:StringEquals", {}).get("aws:TagKeys"))
+        if tags and not (keys and set(keys) <= OUR_TAGS):
+            yield f"allows {action} of any tag"
+        # The tag of this stack is given to what has none yet; for everything else it must be there.
+        marks = action == "sagemaker:AddTags" and "quickstep:managed" in keys
+        if one.equals("aws:RequestTag/quickstep:managed" if marks else MANAGED) != STACK:
             yield f"allows {action} without the tag of this stack"
-        if action in ("sagemaker:AddTags", "sagemaker:DeleteTags"):
-            keys = one.condition.get("ForAllValues:StringEquals", {}).get("aws:TagKeys")
-            if keys != ["quickstep:managed"]:
-                yield f"allows {action} of any tag"
     unknown = [a for a in one.actions if a.startswith("sagemaker:Update") and a not in ACTIONS]
     yield from (f"allows {a}, which nothing here binds" for a in unknown)
 

@@ -11,6 +11,7 @@ import tempfile
 import xml.etree.ElementTree as ElementTree
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,6 @@ ENVIRONMENT = ROOT / ".venv-security"
 CODE = ("layers/core/quickstep", "functions")
 LAYER_LOCK = "layers/core/requirements.lock"
 BILL_OF_MATERIALS = Path("out/sbom.cdx.json")
-TOOLS = ("cfn-lint", "checkov", "parliament", "cfn-guard", "policy_sentry", "bandit", "cyclonedx")
 
 
 class ToolBroken(RuntimeError):
@@ -52,21 +52,24 @@ def installed() -> bool:
 
 
 def run_tools(editions: Sequence[Edition], template: Path) -> dict[str, Report]:
-    """Every tool's report, by its name. Raises ToolBroken."""
+    """Every tool's report, by its name, and that of the tests. Two are asked at a time. Raises ToolBroken."""
     with tempfile.TemporaryDirectory() as folder:
         for edition in editions:
             (Path(folder) / f"{edition.name}.json").write_text(json.dumps(edition.template, indent=1), encoding="utf-8")
         plain = Path(folder) / "plain" / "template.json"
         plain.parent.mkdir()
         plain.write_text(json.dumps(cloudformation(template), indent=1), encoding="utf-8")
+        asked = (
+            lambda: [_cfn_lint(plain)],
+            lambda: [_checkov(Path(folder), editions)],
+            lambda: _inside_tools(editions),
+            lambda: [_bandit()],
+            lambda: [_cyclonedx()],
+            lambda: [run_tests()],
+        )
         versions = _versions()
-        reports = [
-            _cfn_lint(plain, template),
-            _checkov(Path(folder), editions),
-            *_inside_tools(editions),
-            _bandit(),
-            _cyclonedx(),
-        ]
+        with ThreadPoolExecutor(max_workers=2) as together:
+            reports = [report for one in together.map(lambda ask: ask(), asked) for report in one]
     for report in reports:
         report.version = versions.get(report.tool, "")
     return {report.tool: report for report in reports}
@@ -80,7 +83,8 @@ def run_tests() -> Report:
         results = Path(folder) / "results.xml"
         command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--junitxml={results}", *wanted]
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-        if not results.is_file():
+        # 1 = a test failed; anything else but 0 means that pytest could not run them all.
+        if done.returncode not in (0, 1) or not results.is_file():
             raise ToolBroken(f"pytest: {_tail(done)}")
         cases = list(ElementTree.parse(results).iter("testcase"))
     for node, control in wanted.items():
@@ -98,7 +102,7 @@ def run_tests() -> Report:
 # -- one tool each -------------------------------------------------------------------------------------------------------------
 
 
-def _cfn_lint(plain: Path, template: Path) -> Report:
+def _cfn_lint(plain: Path) -> Report:
     """cfn-lint with its serverless rules, information included; it decides conditions itself, so it gets the whole."""
     report = Report("cfn-lint")
     rules = ("-a", "cfn_lint_serverless.rules", "--include-checks", "I", "--regions", "us-east-1")
@@ -145,7 +149,9 @@ def _checkov(folder: Path, editions: Sequence[Edition]) -> Report:
 def _inside_tools(editions: Sequence[Edition]) -> list[Report]:
     """parliament, cfn-guard and policy_sentry, by the script that runs in their environment."""
     policies = {
-        f"{edition.name}/{name}": document for edition in editions for name, document in _documents(edition).items()
+        f"{edition.name}/{name}": document
+        for edition in editions
+        for name, document in policy_documents(edition).items()
     }
     given = {
         "policies": policies,
@@ -214,7 +220,7 @@ def _cyclonedx() -> Report:
 # -- how they are run ----------------------------------------------------------------------------------------------------------
 
 
-def _documents(edition: Edition) -> dict[str, Any]:
+def policy_documents(edition: Edition) -> dict[str, Any]:
     """Every policy of the edition with names in place of references, as IAM would get it."""
     found = {name: one["PolicyDocument"] for name, one in edition.of_type("AWS::IAM::ManagedPolicy")}
     for name, role in edition.of_type("AWS::IAM::Role"):
@@ -283,7 +289,14 @@ def _tool(
         "NO_COLOR": "1",
     }
     command = [str(ENVIRONMENT / environment / "bin" / name), *arguments]
-    done = subprocess.run(command, cwd=ROOT, env=surroundings, input=given, capture_output=True, text=True, check=False)
+    try:
+        done = subprocess.run(
+            command, cwd=ROOT, env=surroundings, input=given, capture_output=True, text=True, check=False
+        )
+    except OSError as problem:
+        raise ToolBroken(
+            f"{name} cannot be started ({problem.strerror}); remove .venv-security and try again"
+        ) from None
     if done.returncode not in accepted:
         raise ToolBroken(f"{name} ended with {done.returncode}: {_tail(done)}")
     return done
