@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint docs bench build oracle events lock clean
+.PHONY: help demo test lint docs bench cost build oracle events lock clean
 
 help: ## List what can be made.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,6 +26,9 @@ docs: $(VENV)/.ready ## Write the generated part of README.md again, from templa
 bench: $(VENV)/.ready ## The short benchmark: ours and three peers on two generated days. Leaves out/bench.html and out/bench.json.
 	@$(BIN)/quickstep bench --slices G1,G4 --policies quickstep,quickstep-managed,aas-tt-10s,k8s-hpa,aibrix-apa-documented,clairvoyant-plan \
 	  --json out/bench.json --html out/bench.html
+
+cost: $(VENV)/.ready ## Count what a quiet and a busy day of the control plane cost, and write docs/install.md again: minutes.
+	@$(BIN)/python benchmarks/control_plane_cost.py
 
 build: ## Run sam validate and sam build, without Docker. ARCH=x86_64 or ARCH=arm64 leaves the other out of the layer.
 	@ARCH="$(ARCH)" PYTHON="$(PYTHON)" tools/build.sh
