@@ -67,7 +67,7 @@ def terraform_findings(text: str) -> list[str]:
     declared, used = set(re.findall(r'variable "(\w+)"', plain)), set(re.findall(r"\bvar\.(\w+)", plain))
     found += [f"variable {one} is not declared" for one in sorted(used - declared)]
     found += [f"variable {one} is used nowhere" for one in sorted(declared - used)]
-    resources = {f"{kind}.{name}" for kind, name in re.findall(r'resource "(\w+)" "(\w+)"', plain)}
+    resources = {f"{kind}.{name}" for kind, name in re.findall(r'(?:resource|data) "(\w+)" "(\w+)"', plain)}
     referred = set(re.findall(r"\b(aws_\w+\.\w+)", plain))
     return found + [f"{one} is not there" for one in sorted(referred - resources)]
 
@@ -160,6 +160,46 @@ def test_the_workflow_repeats_what_samconfig_sets_since_sam_takes_only_one_of_th
         kept = dict(one.split("=") for one in config[name]["deploy"]["parameters"]["parameter_overrides"].split())
         assert given.items() >= kept.items()
         accepted_by_the_template(list(given))
+
+
+# -- the commands of the docs ------------------------------------------------------------------------------------------
+
+
+def commands(document: str, program: str) -> list[str]:
+    """Commands of a document's code blocks that begin with `program` or end in it, lines joined."""
+    blocks = re.findall(r"```\n(.*?)```", (ROOT / "docs" / document).read_text(encoding="utf-8"), re.DOTALL)
+    lines = [line for block in blocks for line in re.sub(r"\\\n\s*", "", block).splitlines()]
+    return [line for line in lines if program in line]
+
+
+def overridden(command: str) -> dict[str, str]:
+    return dict(re.findall(r"(\w+)=(\S+)", command.partition("--parameter-overrides")[2]))
+
+
+def test_every_aws_command_of_the_examples_gives_what_its_template_asks_and_nothing_that_it_does_not_know():
+    found = commands("examples.md", "aws cloudformation deploy")
+    named = {re.search(r"--template-file (\S+)", command)[1] for command in found}
+    assert named == {f"examples/endpoints/{path.name}" for path in (ROOT / "examples" / "endpoints").glob("*.yaml")}
+    for command in found:
+        path = ROOT / re.search(r"--template-file (\S+)", command)[1]
+        example, given = source(path), dict.fromkeys(overridden(command), "1")
+        missing = {name for name, one in example["Parameters"].items() if "Default" not in one} - set(given)
+        assert not missing and set(given) <= set(example["Parameters"]), command
+        roles = any(one["Type"] == "AWS::IAM::Role" for one in example["Resources"].values())
+        assert ("--capabilities CAPABILITY_IAM" in command) == roles
+
+
+@pytest.mark.parametrize("document", ["examples.md", "install.md"])
+def test_every_sam_command_of_the_docs_is_one_that_the_template_accepts(document):
+    found = [one for one in commands(document, "sam deploy") if "--parameter-overrides" in one]
+    assert len(found) >= 3
+    for command in found:
+        parameter_values(source()["Parameters"], overridden(command.partition("#")[0]))
+    config = tomllib.loads((ROOT / "samconfig.toml").read_text(encoding="utf-8"))
+    for name in re.findall(r"--config-env (\w+)", "\n".join(found)):
+        (command,) = [one for one in found if f"--config-env {name} " in one]
+        kept = dict(one.split("=") for one in config[name]["deploy"]["parameters"]["parameter_overrides"].split())
+        assert overridden(command).items() >= kept.items()
 
 
 # -- what it costs -----------------------------------------------------------------------------------------------------

@@ -181,6 +181,18 @@ def test_copies_are_spread_or_packed_as_asked():
 # -- at work -----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("name", PARAMETERS)
+def test_the_account_accepts_prefix_aware_routing_and_shows_it(name):
+    with account_with({"InferenceComponentName": "chat", "ScalingEnabled": "No"}) as account:
+        deployed = deploy(account, name, RoutingStrategy="PREFIX_AWARE", PrefixConcurrencyThreshold="32")
+        config = {"EndpointConfigName": deployed.names["EndpointConfig"]}
+        (variant,) = account.call("sagemaker", "DescribeEndpointConfig", config)["ProductionVariants"]
+        assert variant["RoutingConfig"] == {
+            "RoutingStrategy": "PREFIX_AWARE",
+            "PrefixAwareRoutingConfig": {"PrefixLength": 4096, "ConcurrencyThreshold": 32},
+        }
+
+
 def test_one_model_on_one_variant_scales_out_by_instances():
     with account_with({"InferenceComponentName": ""}) as account:
         deploy(account, "single_model.yaml", RoutingStrategy="RANDOM")

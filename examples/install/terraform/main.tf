@@ -63,8 +63,12 @@ variable "target_per_copy" {
   default     = 5
 }
 
-resource "aws_s3_object" "template" {
+data "aws_s3_bucket" "code" {
   bucket = var.bucket
+}
+
+resource "aws_s3_object" "template" {
+  bucket = data.aws_s3_bucket.code.id
   # A new name for a new template: CloudFormation reads the address once, when the stack is created or updated.
   key    = "quickstep/template-${filemd5(var.packaged_template)}.yaml"
   source = var.packaged_template
@@ -72,7 +76,7 @@ resource "aws_s3_object" "template" {
 
 resource "aws_cloudformation_stack" "quickstep" {
   name         = var.stack_name
-  template_url = "https://${var.bucket}.s3.amazonaws.com/${aws_s3_object.template.key}"
+  template_url = "https://${data.aws_s3_bucket.code.bucket_regional_domain_name}/${aws_s3_object.template.key}"
 
   # The template has roles without names of their own, and the SAM transform.
   capabilities       = ["CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"]
