@@ -222,18 +222,39 @@ def test_several_models_on_one_endpoint_scale_each_by_its_own_traffic(managed):
         assert account.dead_letters == []
 
 
-def test_a_model_sleeps_with_its_last_instance_and_wakes_when_somebody_calls():
+@pytest.mark.parametrize(("managed", "kept"), [("ENABLED", 0), ("DISABLED", 1)])
+def test_a_model_sleeps_with_its_last_instance_if_that_is_sagemaker_s_and_wakes_when_somebody_calls(managed, kept):
     with account_with({"InferenceComponentName": "chat", "MinCapacity": "0"}) as account:
-        deploy(account, "scale_to_zero.yaml")
-        clients(account, COPIES_OF("chat"), *[4] * 5, *[0] * 55, *[12] * 20)
-        account.run_for(3590)
+        deploy(account, "scale_to_zero.yaml", ManagedInstanceScaling=managed)
+        clients(account, COPIES_OF("chat"), *[4] * 5, *[0] * 45, *[12] * 20)
+        account.run_for(2990)
         asleep = supply(account, COPIES_OF("chat"))
-        assert (asleep.current_copies, asleep.instances_in_service) == (0, 0)
+        assert (asleep.current_copies, asleep.instances_in_service) == (0, kept)
         account.run_for(1200)
         assert supply(account, COPIES_OF("chat")).current_copies >= 2
         woken = [line.fields["decision"] for line in account.logs if line.fields and "decision" in line.fields]
         assert "Wake" in {one["reason"] for one in woken}
         assert account.dead_letters == []
+
+
+@pytest.mark.parametrize(
+    ("release", "at_least_min", "at_most_min"),
+    [({}, 0, 15), ({"ManagedReleaseStep": "1", "ManagedReleaseCooldownMinutes": "20"}, 180, 240)],
+    ids=["as it is", "with SageMaker's default policy"],
+)
+def test_ten_empty_instances_are_given_back_within_minutes(release, at_least_min, at_most_min):
+    with account_with({"InferenceComponentName": "chat", "ScalingEnabled": "No"}) as account:
+        deploy(account, "scale_to_zero.yaml", ManagedMaxInstances="11", **release)
+        for copies in (11, 1):
+            count = {"InferenceComponentName": "chat", "DesiredRuntimeConfig": {"CopyCount": copies}}
+            account.call("sagemaker", "UpdateInferenceComponentRuntimeConfig", count)
+            endpoint_stack.in_service(account, "InferenceComponent", "chat")
+            assert supply(account, COPIES_OF("chat")).current_copies == copies
+        assert supply(account, COPIES_OF("chat")).instances_in_service == 11
+        begun_s = account.clock.now_s
+        while supply(account, COPIES_OF("chat")).instances_in_service > 1:
+            account.run_for(60)
+        assert at_least_min <= (account.clock.now_s - begun_s) / 60 <= at_most_min
 
 
 def test_a_redeployment_changes_the_model_and_keeps_the_counts_that_scaling_has_reached():
@@ -296,6 +317,41 @@ def test_a_new_configuration_keeps_the_instances_because_the_endpoint_says_so(tm
         assert after.names["Model"] != before.names["Model"]
         assert after.names["EndpointConfig"] != before.names["EndpointConfig"]
         assert supply(account, "endpoint/llm/variant/AllTraffic").instances_desired == instances
+
+
+def test_a_component_that_leaves_the_template_leaves_the_endpoint_and_the_other_stays(tmp_path):
+    text = (EXAMPLES / "several_models.yaml").read_text(encoding="utf-8")
+    alone = tmp_path / "alone.yaml"
+    alone.write_text(text[: text.index("  Summary:\n")] + text[text.index("Outputs:\n") :], encoding="utf-8")
+    parameters = PARAMETERS["several_models.yaml"]
+
+    def components(account: EmulatedAccount) -> list[str]:
+        found = account.call("sagemaker", "ListInferenceComponents", {"EndpointNameEquals": "llm"})
+        return sorted(one["InferenceComponentName"] for one in found["InferenceComponents"])
+
+    with account_with({"InferenceComponentName": "chat", "ScalingEnabled": "No"}) as account:
+        one = endpoint_stack.create(account, alone, parameters)
+        assert components(account) == ["chat"]
+        both = endpoint_stack.update(account, one, EXAMPLES / "several_models.yaml", parameters)
+        assert components(account) == ["chat", "summary"]
+        endpoint_stack.update(account, both, alone, parameters)
+        account.run_for(600)
+        assert components(account) == ["chat"]
+
+
+def test_a_property_that_sagemaker_does_not_know_is_named(tmp_path):
+    text = (EXAMPLES / "single_model.yaml").read_text(encoding="utf-8")
+    path = tmp_path / "endpoint.yaml"
+    path.write_text(
+        text.replace("      MetricsConfig:", "      MetricConfig: {}\n      MetricsConfig:"), encoding="utf-8"
+    )
+    with (
+        account_with({"InferenceComponentName": ""}) as account,
+        pytest.raises(
+            TemplateError, match="EndpointConfig: EndpointConfig has no property MetricConfig in SageMaker's API"
+        ),
+    ):
+        endpoint_stack.create(account, path, PARAMETERS["single_model.yaml"])
 
 
 def test_what_sagemaker_refuses_is_refused_while_the_example_is_deployed():
