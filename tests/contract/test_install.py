@@ -20,6 +20,7 @@ from simulator.template_values import parameter_values
 from tests.contract.translated import ROOT, source
 
 INSTALL = ROOT / "examples" / "install"
+DEPLOYED = source()
 
 
 # -- Serverless Application Repository ---------------------------------------------------------------------------------
@@ -27,7 +28,7 @@ INSTALL = ROOT / "examples" / "install"
 
 def test_the_repository_s_metadata_keeps_the_published_limits_and_tells_the_truth():
     # Limits: SAM developer guide, "AWS SAM template Metadata section properties".
-    told = source()["Metadata"]["AWS::ServerlessRepo::Application"]
+    told = DEPLOYED["Metadata"]["AWS::ServerlessRepo::Application"]
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     assert re.fullmatch(r"[a-zA-Z0-9-]{1,140}", told["Name"])
     assert 1 <= len(told["Description"]) <= 256
@@ -41,8 +42,8 @@ def test_the_repository_s_metadata_keeps_the_published_limits_and_tells_the_trut
 
 
 def test_the_version_that_is_published_is_the_one_that_a_running_loop_compares():
-    told = source()["Metadata"]["AWS::ServerlessRepo::Application"]
-    assert source()["Globals"]["Function"]["Environment"]["Variables"]["CODE_VERSION"] == told["SemanticVersion"]
+    told = DEPLOYED["Metadata"]["AWS::ServerlessRepo::Application"]
+    assert DEPLOYED["Globals"]["Function"]["Environment"]["Variables"]["CODE_VERSION"] == told["SemanticVersion"]
 
 
 # -- Terraform ---------------------------------------------------------------------------------------------------------
@@ -83,8 +84,8 @@ def test_the_terraform_file_is_whole_and_sets_parameters_that_the_template_accep
         name: str(4.5 if "0.9" in rest else defaults.get(rest.strip().removeprefix("var."), "llm"))
         for name, rest in re.findall(r"^\s+(\w+)\s+= (.+)$", block, re.MULTILINE)
     }
-    parameter_values(source()["Parameters"], values)
-    assert set(re.findall(r'outputs\["(\w+)"\]', text)) <= set(source()["Outputs"])
+    parameter_values(DEPLOYED["Parameters"], values)
+    assert set(re.findall(r'outputs\["(\w+)"\]', text)) <= set(DEPLOYED["Outputs"])
     assert 'capabilities       = ["CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"]' in text
 
 
@@ -116,7 +117,7 @@ def test_the_cdk_app_parses_and_names_properties_of_a_stack_and_parameters_of_th
     (given,) = [one.value for one in calls["QuickstepStack"].keywords if one.arg == "parameters"]
     accepted_by_the_template([key.value for key in given.keys])
     (outputs,) = [one.iter for one in ast.walk(tree) if isinstance(one, ast.For)]
-    assert set(ast.literal_eval(outputs)) <= set(source()["Outputs"])
+    assert set(ast.literal_eval(outputs)) <= set(DEPLOYED["Outputs"])
 
 
 def snake(name: str) -> str:
@@ -125,7 +126,7 @@ def snake(name: str) -> str:
 
 
 def accepted_by_the_template(names: list[str]) -> None:
-    declared = source()["Parameters"]
+    declared = DEPLOYED["Parameters"]
     assert names and set(names) <= set(declared)
     assert {name for name, one in declared.items() if "Default" not in one} <= set(names), (
         "a deployment would stop and ask"
@@ -194,7 +195,7 @@ def test_every_sam_command_of_the_docs_is_one_that_the_template_accepts(document
     found = [one for one in commands(document, "sam deploy") if "--parameter-overrides" in one]
     assert len(found) >= 3
     for command in found:
-        parameter_values(source()["Parameters"], overridden(command.partition("#")[0]))
+        parameter_values(DEPLOYED["Parameters"], overridden(command.partition("#")[0]))
     config = tomllib.loads((ROOT / "samconfig.toml").read_text(encoding="utf-8"))
     for name in re.findall(r"--config-env (\w+)", "\n".join(found)):
         (command,) = [one for one in found if f"--config-env {name} " in one]
@@ -229,15 +230,15 @@ def test_a_month_is_the_day_s_count_times_its_length_and_the_price(kind, a_day, 
     assert monthly[kind][0] == pytest.approx(a_day * (1 if kind in PER_MONTH else 365 / 12))
 
 
-def test_an_hour_in_the_account_is_counted_by_who_caused_it():
-    counted = control_plane_cost.a_day_of("1x60 7x60 1x240", 3600.0)
+def test_half_an_hour_in_the_account_is_counted_by_who_caused_it():
+    counted = control_plane_cost.a_day_of("1x30 7x60 1x90", 1800.0)
     shared, component = counted["shared"], counted["component"]
-    assert 58 <= shared["invocations"] <= 61, "Reconcile, once a minute"
+    assert 28 <= shared["invocations"] <= 31, "Reconcile, once a minute"
     assert shared["transitions"] == shared["metrics_read"] == 0
     assert component["fast_alarm_months"] == 3 and shared["fast_alarm_months"] == 0
     assert component["transitions"] > 0 and component["metrics_read"] > 0 and component["writes"] > 0
     assert component["traces"] < component["invocations"], "states of one execution are one trace"
-    shown = tables({"an hour": counted})
+    shown = tables({"half an hour": counted})
     assert "| alarms with 10-s periods | 0 | 3 | $0.300 per alarm-month | 0.000 | 0.900 |" in shown
 
 

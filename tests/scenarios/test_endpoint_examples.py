@@ -2,183 +2,24 @@
 
 from __future__ import annotations
 
-import json
-import urllib.request
-from contextlib import contextmanager, nullcontext
-from pathlib import Path
-from typing import Any
-
 import pytest
 from botocore.exceptions import ClientError
-from cfnlint.api import lint
-from cfnlint.config import ManualArgs
 
 from simulator import endpoint_stack
 from simulator.account import EmulatedAccount
-from simulator.aws.sagemaker_delays import Delays
-from simulator.physics.fleet import CopyFleet
-from simulator.physics.profiles import profile_named
-from simulator.physics.requests import ClosedLoop
-from simulator.template import TemplateError, load_stack
-
-ROOT = Path(__file__).parents[2]
-EXAMPLES = ROOT / "examples" / "endpoints"
-TEMPLATES = sorted(path.name for path in EXAMPLES.glob("*.yaml"))
-IMAGE = "763104351884.dkr.ecr.eu-west-1.amazonaws.com/djl-inference:0.33.0-lmi15.0.0-cu128"
-GIVEN = {"ImageUri": IMAGE, "ModelBucket": "weights"}
-PARAMETERS = {
-    "single_model.yaml": GIVEN | {"ModelPrefix": "models/chat/"},
-    "several_models.yaml": GIVEN | {"ChatPrefix": "models/chat/", "SummaryPrefix": "models/summary/"},
-    "scale_to_zero.yaml": GIVEN | {"ModelPrefix": "models/chat/"},
-}
-COPIES_OF = "inference-component/{}".format
-
-
-@contextmanager
-def account_with(quickstep: dict[str, str]):
-    """An account with Quickstep in it and, as the clock starts, no endpoint."""
-    options = {"delays": Delays(release_delay_s=300.0)}
-    with EmulatedAccount(
-        ROOT / "template.yaml", {"EndpointName": "llm", **quickstep}, sagemaker_options=options
-    ) as one:
-        yield one
-
-
-def deploy(account: EmulatedAccount, name: str, **parameters: str) -> endpoint_stack.EndpointStack:
-    return endpoint_stack.create(account, EXAMPLES / name, PARAMETERS[name] | parameters)
-
-
-def clients(
-    account: EmulatedAccount, resource_id: str, *levels: int, routing: str = "LEAST_OUTSTANDING_REQUESTS"
-) -> None:
-    """From now on `levels` requests in flight, minute by minute, from clients that try again every 5 s."""
-    loop = ClosedLoop(tuple(levels), 60.0, start_s=account.clock.now_s)
-    fleet = CopyFleet(profile_named("M"), loop, routing, client_timeout_s=900, retry_interval_s=5)
-    account.sagemaker.attach_load(resource_id, fleet)
-
-
-def supply(account: EmulatedAccount, resource_id: str):
-    found = account.sagemaker.supply_at(resource_id, account.clock.now_s)
-    assert found is not None
-    return found
-
-
-def writes(account: EmulatedAccount, operation: str) -> list[dict[str, Any]]:
-    return [one.params for one in account.sagemaker.calls if one.operation == operation and one.actor == "product"]
-
-
-# -- what is written in them -------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("name", TEMPLATES)
-def test_cfn_lint_finds_nothing_in_an_example_not_even_to_inform(name):
-    config = ManualArgs(regions=["us-east-1"], include_checks=["I"])
-    assert [str(found) for found in lint((EXAMPLES / name).read_text(encoding="utf-8"), config=config)] == []
-
-
-@pytest.mark.parametrize("name", PARAMETERS)
-def test_no_example_states_a_copy_count_and_every_endpoint_keeps_its_instance_count(name):
-    stack = load_stack(EXAMPLES / name, PARAMETERS[name])
-    for component in stack.of_type("AWS::SageMaker::InferenceComponent"):
-        assert "RuntimeConfig" not in component.properties
-    (endpoint,) = stack.of_type("AWS::SageMaker::Endpoint")
-    assert endpoint.properties["RetainAllVariantProperties"] is True
-
-
-@pytest.mark.parametrize("name", PARAMETERS)
-def test_the_execution_role_reads_its_image_and_weights_and_has_a_wildcard_only_where_there_is_no_resource(name):
-    (role,) = load_stack(EXAMPLES / name, PARAMETERS[name]).of_type("AWS::IAM::Role")
-    (policy,) = role.properties["Policies"]
-    statements = {one["Sid"]: one for one in policy["PolicyDocument"]["Statement"]}
-    everything = {sid: one["Action"] for sid, one in statements.items() if one["Resource"] == "*"}
-    assert everything == {"SignInToEcr": "ecr:GetAuthorizationToken", "Metrics": "cloudwatch:PutMetricData"}
-    assert statements["Image"]["Resource"] == "arn:aws:ecr:eu-west-1:763104351884:repository/djl-inference"
-    prefixes = [value for key, value in PARAMETERS[name].items() if key.endswith("Prefix")]
-    assert statements["Weights"]["Resource"] == [f"arn:aws:s3:::weights/{prefix}*" for prefix in prefixes]
-    assert statements["FindWeights"]["Condition"] == {"StringLike": {"s3:prefix": [f"{one}*" for one in prefixes]}}
-    assert not any("*" in action for one in statements.values() for action in one["Action"])
-    (trust,) = role.properties["AssumeRolePolicyDocument"]["Statement"]
-    assert trust["Principal"] == {"Service": "sagemaker.amazonaws.com"}
-    assert trust["Condition"] == {"StringEquals": {"aws:SourceAccount": "111122223333"}}
-
-
-@pytest.mark.parametrize(
-    ("image", "repository"),
-    [
-        (
-            "111122223333.dkr.ecr.us-east-1.amazonaws.com/team/llm/vllm:v1",
-            "us-east-1:111122223333:repository/team/llm/vllm",
-        ),
-        (
-            f"111122223333.dkr.ecr.us-east-1.amazonaws.com/vllm@sha256:{'a' * 64}",
-            "us-east-1:111122223333:repository/vllm",
-        ),
-    ],
-    ids=["folders and a tag", "a digest"],
+from simulator.template import TemplateError
+from tests.scenarios.example_endpoints import (
+    COPIES_OF,
+    EXAMPLES,
+    PARAMETERS,
+    account_with,
+    clients,
+    deploy,
+    pause,
+    register,
+    supply,
+    writes,
 )
-def test_the_role_may_pull_from_the_repository_of_whatever_image_is_given(image, repository):
-    parameters = PARAMETERS["single_model.yaml"] | {"ImageUri": image}
-    stack = load_stack(EXAMPLES / "single_model.yaml", parameters)
-    statements = stack["ExecutionRole"].properties["Policies"][0]["PolicyDocument"]["Statement"]
-    (allowed,) = [one["Resource"] for one in statements if one["Sid"] == "Image"]
-    assert allowed == f"arn:aws:ecr:{repository}"
-
-
-@pytest.mark.parametrize(
-    "wrong",
-    [{"ImageUri": "vllm/vllm-openai:latest"}, {"ModelPrefix": "models/chat"}, {"RoutingStrategy": "KV_AWARE"}],
-    ids=["image outside ECR", "prefix without its slash", "routing that CloudFormation does not know"],
-)
-def test_a_parameter_that_would_fail_minutes_later_is_refused_at_once(wrong):
-    (name,) = wrong
-    with pytest.raises(TemplateError, match=f"Parameter {name} failed to satisfy constraint"):
-        load_stack(EXAMPLES / "scale_to_zero.yaml", PARAMETERS["scale_to_zero.yaml"] | wrong)
-
-
-def config_of(name: str, **parameters: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """(the endpoint configuration, its one variant) as CloudFormation would have it."""
-    config = load_stack(EXAMPLES / name, PARAMETERS[name] | parameters)["EndpointConfig"].properties
-    (variant,) = config["ProductionVariants"]
-    return dict(config), dict(variant)
-
-
-@pytest.mark.parametrize("name", PARAMETERS)
-def test_routing_is_a_choice_and_only_prefix_aware_routing_has_settings(name):
-    assert config_of(name)[1]["RoutingConfig"] == {"RoutingStrategy": "LEAST_OUTSTANDING_REQUESTS"}
-    assert config_of(name, RoutingStrategy="RANDOM")[1]["RoutingConfig"] == {"RoutingStrategy": "RANDOM"}
-    assert config_of(name, RoutingStrategy="PREFIX_AWARE")[1]["RoutingConfig"] == {
-        "RoutingStrategy": "PREFIX_AWARE",
-        "PrefixAwareRoutingConfig": {"PrefixLength": "4096", "ConcurrencyThreshold": "64"},
-    }
-
-
-@pytest.mark.parametrize("name", PARAMETERS)
-def test_detailed_metrics_come_every_ten_seconds_or_not_at_all(name):
-    on, off = config_of(name)[0]["MetricsConfig"], config_of(name, DetailedMetrics="No")[0]["MetricsConfig"]
-    assert (on["EnableEnhancedMetrics"], on["MetricPublishFrequencyInSeconds"]) == (True, 10)
-    assert (off["EnableEnhancedMetrics"], off["MetricPublishFrequencyInSeconds"]) == (False, 60)
-
-
-@pytest.mark.parametrize("name", ["several_models.yaml", "scale_to_zero.yaml"])
-def test_managed_instance_scaling_is_absent_or_releases_ten_empty_instances_within_minutes(name):
-    assert "ManagedInstanceScaling" not in config_of(name, ManagedInstanceScaling="DISABLED")[1]
-    managed = config_of(name, ManagedInstanceScaling="ENABLED")[1]["ManagedInstanceScaling"]
-    release = managed["ScaleInPolicy"]
-    steps = -(-10 // int(release["MaximumStepSize"]))
-    assert release["Strategy"] == "IDLE_RELEASE"
-    assert steps * int(release["CooldownInMinutes"]) <= 15, "SageMaker's own default takes 200 minutes"
-
-
-def test_copies_are_spread_or_packed_as_asked():
-    for strategy in ("SPREAD", "BINPACK"):
-        stack = load_stack(
-            EXAMPLES / "several_models.yaml", PARAMETERS["several_models.yaml"] | {"PlacementStrategy": strategy}
-        )
-        for component in stack.of_type("AWS::SageMaker::InferenceComponent"):
-            assert component.properties["Specification"]["SchedulingConfig"]["PlacementStrategy"] == strategy
-
-
-# -- at work -----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", PARAMETERS)
@@ -226,11 +67,11 @@ def test_several_models_on_one_endpoint_scale_each_by_its_own_traffic(managed):
 def test_a_model_sleeps_with_its_last_instance_if_that_is_sagemaker_s_and_wakes_when_somebody_calls(managed, kept):
     with account_with({"InferenceComponentName": "chat", "MinCapacity": "0"}) as account:
         deploy(account, "scale_to_zero.yaml", ManagedInstanceScaling=managed)
-        clients(account, COPIES_OF("chat"), *[4] * 5, *[0] * 45, *[12] * 20)
+        clients(account, COPIES_OF("chat"), *[4] * 5, *[0] * 45, *[12] * 12)
         account.run_for(2990)
         asleep = supply(account, COPIES_OF("chat"))
         assert (asleep.current_copies, asleep.instances_in_service) == (0, kept)
-        account.run_for(1200)
+        account.run_for(720)
         assert supply(account, COPIES_OF("chat")).current_copies >= 2
         woken = [line.fields["decision"] for line in account.logs if line.fields and "decision" in line.fields]
         assert "Wake" in {one["reason"] for one in woken}
@@ -238,19 +79,21 @@ def test_a_model_sleeps_with_its_last_instance_if_that_is_sagemaker_s_and_wakes_
 
 
 @pytest.mark.parametrize(
-    ("release", "at_least_min", "at_most_min"),
-    [({}, 0, 15), ({"ManagedReleaseStep": "1", "ManagedReleaseCooldownMinutes": "20"}, 180, 240)],
+    ("release", "empty", "at_least_min", "at_most_min"),
+    [({}, 10, 0, 15), ({"ManagedReleaseStep": "1", "ManagedReleaseCooldownMinutes": "20"}, 3, 55, 70)],
     ids=["as it is", "with SageMaker's default policy"],
 )
-def test_ten_empty_instances_are_given_back_within_minutes(release, at_least_min, at_most_min):
+def test_ten_empty_instances_go_within_minutes_and_three_by_default_take_an_hour(
+    release, empty, at_least_min, at_most_min
+):
     with account_with({"InferenceComponentName": "chat", "ScalingEnabled": "No"}) as account:
         deploy(account, "scale_to_zero.yaml", ManagedMaxInstances="11", **release)
-        for copies in (11, 1):
+        for copies in (empty + 1, 1):
             count = {"InferenceComponentName": "chat", "DesiredRuntimeConfig": {"CopyCount": copies}}
             account.call("sagemaker", "UpdateInferenceComponentRuntimeConfig", count)
             endpoint_stack.in_service(account, "InferenceComponent", "chat")
             assert supply(account, COPIES_OF("chat")).current_copies == copies
-        assert supply(account, COPIES_OF("chat")).instances_in_service == 11
+        assert supply(account, COPIES_OF("chat")).instances_in_service == empty + 1
         begun_s = account.clock.now_s
         while supply(account, COPIES_OF("chat")).instances_in_service > 1:
             account.run_for(60)
@@ -261,7 +104,7 @@ def test_a_redeployment_changes_the_model_and_keeps_the_counts_that_scaling_has_
     with account_with({"InferenceComponentName": "chat", "MaxCapacity": "6"}) as account:
         name = "several_models.yaml"
         before = deploy(account, name, ChatAccelerators="1")
-        clients(account, COPIES_OF("chat"), *[22] * 60)
+        clients(account, COPIES_OF("chat"), *[22] * 15)
         account.run_for(900)
         reached = supply(account, COPIES_OF("chat"))
         assert reached.desired_copies in (5, 6), "with the other model 6 or 7 of 8 accelerators: room to roll one copy"
@@ -360,52 +203,3 @@ def test_what_sagemaker_refuses_is_refused_while_the_example_is_deployed():
             deploy(account, "scale_to_zero.yaml", ManagedMinInstances="-1")
         with pytest.raises(ClientError, match="MaxInstanceCount .1. must not be below MinInstanceCount .2."):
             deploy(account, "scale_to_zero.yaml", ManagedMinInstances="2", ManagedMaxInstances="1")
-
-
-def register(account: EmulatedAccount, **parameters: str) -> None:
-    """Deploy components_registered.yaml: CloudFormation asks the deployed control function, which answers to an address."""
-    stack = load_stack(EXAMPLES / "components_registered.yaml", parameters, imports=account.stack.exports)
-    physical: dict[str, str] = {}
-    for logical_id in ("Target", "Policy"):
-        properties = dict(stack[logical_id].properties)
-        assert properties["ServiceToken"] == account.stack["ControlFunction"].arn
-        if logical_id == "Policy":
-            properties["ScalingTargetId"] = physical["Target"]  # what Ref of a custom resource gives
-        physical[logical_id] = custom_resource(account, stack[logical_id].type, logical_id, properties)
-
-
-def custom_resource(account: EmulatedAccount, kind: str, logical_id: str, properties: dict[str, Any]) -> str:
-    event = {
-        "RequestType": "Create",
-        "ResponseURL": "https://cloudformation-custom-resource-response-euwest1.s3-eu-west-1.amazonaws.com/answer?X=y",
-        "StackId": "arn:aws:cloudformation:eu-west-1:111122223333:stack/summary/4f6c",
-        "RequestId": f"create-{logical_id}",
-        "ResourceType": kind,
-        "LogicalResourceId": logical_id,
-        "ResourceProperties": properties,
-    }
-    received: list[dict[str, Any]] = []
-
-    def urlopen(request, timeout):
-        received.append(json.loads(request.data))
-        return nullcontext()
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(urllib.request, "urlopen", urlopen)  # S3 is not there
-        outcome = account.invoke("ControlFunction", event)
-    assert outcome.error is None, outcome.error
-    (answer,) = received
-    assert answer["Status"] == "SUCCESS", answer
-    return answer["PhysicalResourceId"]
-
-
-def pause(account: EmulatedAccount) -> None:
-    """The users' deploy lock: whatever happens to the count of `chat` from now on is not Quickstep's doing."""
-    parameters = {
-        "ServiceNamespace": "sagemaker",
-        "ResourceId": "inference-component/chat",
-        "ScalableDimension": "sagemaker:inference-component:DesiredCopyCount",
-        "QuickstepOptions": {"Paused": True, "PausedForSeconds": 7200},
-    }
-    outcome = account.invoke("ControlFunction", {"operation": "RegisterScalableTarget", "parameters": parameters})
-    assert outcome.error is None and "__type" not in outcome.payload, outcome
