@@ -11,7 +11,7 @@ import json
 import sys
 from pathlib import Path
 
-from simulator.report.control_plane_cost import count, tables
+from simulator.report.control_plane_cost import count, dollars, tables
 from simulator.run import staged
 from simulator.scenario import Scenario
 from simulator.traffic.load import load_traffic
@@ -33,6 +33,9 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--render", action="store_true", help="write the document from the counts that are kept")
     parser.add_argument("--counts", type=Path, default=COUNTS)
     parser.add_argument("--document", type=Path, default=DOCUMENT)
+    parser.add_argument(
+        "--json", nargs="?", const="-", metavar="OUT", help="counts and dollars, to a file or standard output"
+    )
     given = parser.parse_args(words)
     try:
         if not given.render:
@@ -41,9 +44,23 @@ def main(words: list[str] | None = None) -> int:
             given.counts.write_text(json.dumps(counted, indent=1, sort_keys=True) + "\n", encoding="utf-8")
         kept = json.loads(given.counts.read_text(encoding="utf-8"))
         document = given.document.read_text(encoding="utf-8")
-        given.document.write_text(with_cost(document, {name: kept[name] for name in DAYS}), encoding="utf-8")
+        days = {name: kept[name] for name in DAYS}
+        given.document.write_text(with_cost(document, days), encoding="utf-8")
+        if given.json is not None:
+            found = {name: {"units_per_day": parts, "usd_per_month": dollars(parts)} for name, parts in days.items()}
+            text = json.dumps(found, indent=1, sort_keys=True)
+            if given.json == "-":
+                print(text)
+                return 0
+            Path(given.json).write_text(text + "\n", encoding="utf-8")
     except KeyError as error:
         print(f"cost: {given.counts} has no {error}; run it without --render to count again", file=sys.stderr)
+        return 2
+    except FileNotFoundError as error:
+        print(
+            f"cost: there is no {error.filename}; without --render the counts are made, the document must exist",
+            file=sys.stderr,
+        )
         return 2
     except (OSError, ValueError) as error:
         print(f"cost: {error}", file=sys.stderr)

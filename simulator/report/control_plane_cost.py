@@ -105,13 +105,18 @@ def bill(daily: Mapping[str, float]) -> dict[str, tuple[float, float]]:
     return found
 
 
+def dollars(parts: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
+    """Dollars a month of each part, from what `count` gave for 24 hours."""
+    return {name: sum(usd for _, usd in bill(daily).values()) for name, daily in parts.items()}
+
+
 def tables(days: Mapping[str, Mapping[str, Mapping[str, float]]]) -> str:
     """Markdown: a table per day of `days` (name -> what `count` gave for 24 hours), and one of the sums."""
     blocks, sums = [], ["| $ a month | shared by a stack | per component | one component alone |", "|---|---|---|---|"]
     for name, parts in days.items():
         shared, component = bill(parts["shared"]), bill(parts["component"])
         blocks.append(f"**{name}**\n\n{_table(shared, component)}")
-        fixed, own = (sum(usd for _, usd in one.values()) for one in (shared, component))
+        fixed, own = (dollars(parts)[part] for part in ("shared", "component"))
         sums.append(f"| {name} | {fixed:.2f} | {own:.2f} | **{fixed + own:.2f}** |")
     sources = ", ".join(sorted({price.source for price in PRICES.values()}))
     return "\n\n".join(["\n".join(sums), *blocks, f"{LISTED} Sources: {sources}."])

@@ -242,6 +242,17 @@ def test_half_an_hour_in_the_account_is_counted_by_who_caused_it():
     assert "| alarms with 10-s periods | 0 | 3 | $0.300 per alarm-month | 0.000 | 0.900 |" in shown
 
 
+def test_the_sums_can_be_had_as_json(tmp_path, capsys):
+    document = tmp_path / "install.md"
+    document.write_text(control_plane_cost.DOCUMENT.read_text(encoding="utf-8"), encoding="utf-8")
+    assert control_plane_cost.main(["--render", "--document", str(document), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    shown = document.read_text(encoding="utf-8")
+    for name, one in found.items():
+        shared, component = one["usd_per_month"]["shared"], one["usd_per_month"]["component"]
+        assert f"| {name} | {shared:.2f} | {component:.2f} | **{shared + component:.2f}** |" in shown
+
+
 def test_a_document_without_its_markers_is_not_written(tmp_path, capsys):
     document, counts = tmp_path / "install.md", tmp_path / "counts.json"
     document.write_text("# Install\n", encoding="utf-8")
