@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint docs bench gateway-bench bench-tables bench-sensitivity security build oracle events lock clean
+.PHONY: help demo test lint docs bench gateway-bench bench-tables bench-sensitivity security cost build oracle events lock clean
 
 help: ## List what can be made.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,6 +36,9 @@ bench-tables: $(VENV)/.ready ## Write the tables of docs/benchmark.md again; RES
 
 bench-sensitivity: $(VENV)/.ready ## Run the benchmark with one constant changed at a time: TRACES=DIR SLICES=P2,P3,P5
 	@$(BIN)/python benchmarks/sensitivity.py $(if $(TRACES),--traces $(TRACES)) $(if $(SLICES),--slices $(SLICES))
+
+cost: $(VENV)/.ready ## Count what a quiet and a busy day of the control plane cost, and write docs/install.md again: minutes.
+	@$(BIN)/python benchmarks/control_plane_cost.py
 
 build: ## Run sam validate and sam build, without Docker. ARCH=x86_64 or ARCH=arm64 leaves the other out of the layer.
 	@ARCH="$(ARCH)" PYTHON="$(PYTHON)" tools/build.sh

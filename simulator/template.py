@@ -108,6 +108,8 @@ class Stack:
     conditions: Mapping[str, bool]
     resources: Mapping[str, Resource]
     outputs: Mapping[str, Any]
+    exports: Mapping[str, Any] = field(default_factory=dict)
+    """What other stacks of the account may import, by export name."""
     not_emulated: tuple[str, ...] = field(default=())
 
     def of_type(self, resource_type: str) -> list[Resource]:
@@ -129,23 +131,24 @@ def load_stack(
     stack_name: str = "quickstep",
     region: str = "eu-west-1",
     account_id: str = "111122223333",
+    imports: Mapping[str, Any] | None = None,
 ) -> Stack:
     """Deploy the SAM template at `template_path` with `parameters` on top of its defaults.
 
-    The same files with the same arguments are translated once per process. Raises TemplateError, worded as
+    `imports` are the exports of other stacks, by export name. The same files with the same arguments are translated once per process. Raises TemplateError, worded as
     CloudFormation would, for a parameter outside its constraints, an unknown reference, a broken rule and for what is
     not supported here.
     """
     path = Path(template_path).resolve()
     overrides = {key: _text(value) for key, value in (parameters or {}).items()}
-    key = (path, tuple(sorted(overrides.items())), stack_name, region, account_id)
+    key = (path, tuple(sorted(overrides.items())), stack_name, region, account_id, *sorted((imports or {}).items()))
     cached = _CACHE.get(key)
     if cached is not None and _stamps(cached[0]) == cached[0]:
         return cached[1]
     files = [path]
     source = _read(path)
     identity = StackIdentity(stack_name, region, account_id)
-    stack = _deploy(source, path.parent, overrides, identity, files)
+    stack = _deploy(source, path.parent, overrides, identity, files, imports)
     if len(_CACHE) >= 64:
         _CACHE.clear()
     _CACHE[key] = (_stamps(dict.fromkeys(files)), stack)
@@ -153,21 +156,27 @@ def load_stack(
 
 
 def _deploy(
-    source: dict[str, Any], folder: Path, overrides: dict[str, str], identity: StackIdentity, files: list[Path]
+    source: dict[str, Any],
+    folder: Path,
+    overrides: dict[str, str],
+    identity: StackIdentity,
+    files: list[Path],
+    imports: Mapping[str, Any] | None,
 ) -> Stack:
     values = parameter_values(source.get("Parameters", {}), overrides)
     check_rules(source.get("Rules", {}), values, identity)
     code_dirs = _point_at_a_bucket(source, folder, files)
     translated = _translate(source, values, identity.region)
-    resolver = Resolver(translated, values, identity)
+    resolver = Resolver(translated, values, identity, imports)
     resources: dict[str, Resource] = {}
     for logical_id in resolver.live_resources():
         resources[logical_id] = _resource(logical_id, resolver, code_dirs)
-    outputs = {
-        name: resolver.resolve(output["Value"])
+    declared = {
+        name: output
         for name, output in translated.get("Outputs", {}).items()
         if resolver.holds(output.get("Condition"))
     }
+    outputs = {name: resolver.resolve(output["Value"]) for name, output in declared.items()}
     known = EMULATED_TYPES | INERT_TYPES
     return Stack(
         name=identity.stack_name,
@@ -177,6 +186,11 @@ def _deploy(
         conditions={name: resolver.holds(name) for name in sorted(translated.get("Conditions", {}))},
         resources=resources,
         outputs=outputs,
+        exports={
+            resolver.resolve(output["Export"]["Name"]): outputs[name]
+            for name, output in declared.items()
+            if "Export" in output
+        },
         not_emulated=tuple(sorted(one.logical_id for one in resources.values() if one.type not in known)),
     )
 

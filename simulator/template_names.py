@@ -18,6 +18,10 @@ NAME_LIMITS = {
     "AWS::Scheduler::Schedule": 64,
     "AWS::StepFunctions::StateMachine": 80,
     "AWS::SQS::Queue": 80,
+    "AWS::SageMaker::Endpoint": 63,
+    "AWS::SageMaker::EndpointConfig": 63,
+    "AWS::SageMaker::InferenceComponent": 63,
+    "AWS::SageMaker::Model": 63,
 }
 
 
@@ -105,7 +109,19 @@ NAMINGS: dict[str, Naming] = {
 }
 
 _NAME_ATTRIBUTES = frozenset(
-    ["Name", "QueueName", "TopicName", "DashboardName", "PolicyName", "GroupName", "Id", "KeyId"]
+    [
+        "Name",
+        "QueueName",
+        "TopicName",
+        "DashboardName",
+        "PolicyName",
+        "GroupName",
+        "Id",
+        "KeyId",
+        "EndpointConfigName",
+        "EndpointName",
+        "ModelName",
+    ]
 )
 
 

@@ -93,8 +93,15 @@ def check_rules(rules: Mapping[str, Any], values: Mapping[str, Any], identity: S
 class Resolver:
     """Resolves intrinsic functions of a translated template against parameters and the stack's own resources."""
 
-    def __init__(self, template: Mapping[str, Any], values: Mapping[str, Any], identity: StackIdentity) -> None:
+    def __init__(
+        self,
+        template: Mapping[str, Any],
+        values: Mapping[str, Any],
+        identity: StackIdentity,
+        imports: Mapping[str, Any] | None = None,
+    ) -> None:
         self.template = template
+        self._imports = imports or {}
         self.identity = identity
         self._values = {**values, **identity.pseudo_parameters()}
         self._resources: Mapping[str, Any] = template.get("Resources", {})
@@ -113,6 +120,7 @@ class Resolver:
             "Fn::Split": lambda args: str(self.resolve(args[1])).split(args[0]),
             "Fn::Base64": lambda text: base64.b64encode(str(self.resolve(text)).encode()).decode(),
             "Fn::FindInMap": self._find_in_map,
+            "Fn::ImportValue": self._import_value,
             "Fn::ToJsonString": lambda value: json.dumps(self.resolve(value), separators=(",", ":")),
             "Fn::Length": lambda value: len(self.resolve(value)),
             "Fn::Equals": lambda args: _as_text(self.resolve(args[0])) == _as_text(self.resolve(args[1])),
@@ -176,6 +184,12 @@ class Resolver:
         body = self._body(name)
         naming = NAMINGS.get(body["Type"], Naming(None))
         return naming.ref(self._physical_name(name), self._naming_properties(name), self.identity)
+
+    def _import_value(self, argument: Any) -> Any:
+        name = self.resolve(argument)
+        if name not in self._imports:
+            raise TemplateError(f"No export named {name} found")
+        return self._imports[name]
 
     def _get_att(self, argument: Any) -> Any:
         logical_id, attribute_name = argument.split(".", 1) if isinstance(argument, str) else argument

@@ -12,7 +12,7 @@ from tests.simulator.sample_app import TEMPLATE, write_sample
 ACCOUNT = "111122223333"
 
 
-def stack_of(folder: Path, template: str, parameters: dict | None = None, **where: str) -> Stack:
+def stack_of(folder: Path, template: str, parameters: dict | None = None, **where) -> Stack:
     path = folder / "template.yaml"
     path.write_text(template, encoding="utf-8")
     return load_stack(path, parameters, **where)
@@ -88,7 +88,7 @@ def test_conditions_and_mappings_choose(tmp_path, expression, value):
         ("!Ref Nobody", "Unresolved resource dependencies [Nobody]"),
         ("!GetAtt Queue.Colour", "does not support attribute type Colour"),
         ("!Select [3, [a]]", "cannot select nonexistent value at index 3"),
-        ("!ImportValue shared", "Fn::ImportValue is not supported"),
+        ("!ImportValue shared", "No export named shared found"),
         ("!Transform {Name: AWS::Include}", "Fn::Transform is not supported"),
         ("'{{resolve:ssm:/a}}'", "Dynamic references are not supported"),
         ("!If [Missing, 1, 2]", "Unresolved condition Missing"),
@@ -247,3 +247,16 @@ def test_a_file_that_is_no_template_is_named(tmp_path, text, problem):
         stack_of(tmp_path, text)
     with pytest.raises(TemplateError, match="There is no file other.yaml"):
         load_stack(tmp_path / "other.yaml")
+
+
+def test_what_one_stack_exports_another_imports_by_its_name(tmp_path):
+    queue = "Resources: {Queue: {Type: AWS::SQS::Queue, Properties: {QueueName: lost}}}\n"
+    exporting = stack_of(
+        tmp_path,
+        f"{queue}Outputs: {{It: {{Value: !GetAtt Queue.Arn, Export: {{Name: !Sub '${{AWS::StackName}}-arn'}}}}}}\n",
+    )
+    assert exporting.exports == {"quickstep-arn": exporting["Queue"].arn}
+    importing = f"{queue}Outputs: {{It: {{Value: !ImportValue {{'Fn::Sub': '${{AWS::StackName}}-arn'}}}}}}\n"
+    assert stack_of(tmp_path, importing, imports=exporting.exports).outputs == {"It": exporting["Queue"].arn}
+    with pytest.raises(TemplateError, match="No export named quickstep-arn found"):
+        stack_of(tmp_path, importing)
