@@ -77,7 +77,10 @@ def front(tmp_path_factory):
     with served(scenario, speed=1.0) as account, listen("127.0.0.1", 0) as listening, log.open("wb") as out:
         environment = account.on_account(lambda live: gateway_environment(live, account.url))
         with gateway_beside(environment, listening, log=out):
-            yield Front(account, url_of(listening), log)
+            found = Front(account, url_of(listening), log)
+            # A component is listed once the first reconcile has seen it, up to a minute after the stack began.
+            advance(found, 70)
+            yield found
 
 
 def session() -> Session:
