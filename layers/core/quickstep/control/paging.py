@@ -9,10 +9,12 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
+from quickstep.control.names import dimension_of
 from quickstep.control.refusals import InvalidNextTokenException, ValidationException
+from quickstep.gateways.registry_control import Page
 
 MOST = 50
 """The most results of one page, and the default (API reference)."""
@@ -29,6 +31,32 @@ def begin(operation: str, params: Mapping[str, Any]) -> tuple[int, str | None]:
         )
     token = params.get("NextToken")
     return size, None if token is None else _opened(operation, params, token)
+
+
+def matching(
+    operation: str, params: Mapping[str, Any], pages: Callable[..., Page[Any]], *, names: str
+) -> tuple[list[Any], dict[str, str]]:
+    """One answer's records of a resource, dimension and list of names, and its NextToken.
+
+    `pages` reads the registry (`limit`, `after`, `resource_id`); `names` is the parameter that lists the wanted names.
+    Raises ValidationException for a ScalableDimension without ResourceId.
+    """
+    rid, wanted = params.get("ResourceId"), params.get(names)
+    dimension = dimension_of(params["ScalableDimension"]) if "ScalableDimension" in params else None
+    if dimension is not None and rid is None:
+        raise ValidationException("ScalableDimension is given without ResourceId; give the resource ID too")
+    size, after = begin(operation, params)
+    found: list[Any] = []
+    while True:
+        page = pages(limit=size - len(found), after=after, resource_id=rid)
+        found += [
+            one
+            for one in page.records
+            if (wanted is None or one.name in wanted) and dimension in (None, one.target_id.dimension)
+        ]
+        after = page.last
+        if after is None or len(found) >= size:
+            return found, next_token(operation, params, after)
 
 
 def next_token(operation: str, params: Mapping[str, Any], last: str | None) -> dict[str, str]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from quickstep.control import chores, paging, template_target
 from quickstep.control.context import ControlContext
-from quickstep.control.names import Names, check_namespace, dimension_of, target_id
+from quickstep.control.names import Names, check_namespace, target_id
 from quickstep.control.policy_kinds import BUILDERS, CONFIGURATIONS, Built
 from quickstep.control.refusals import LimitExceededException, ObjectNotFoundException, ValidationException
 from quickstep.control.tracked_metrics import identity
@@ -74,24 +74,8 @@ def delete(params: Mapping[str, Any], context: ControlContext) -> dict[str, Any]
 def describe(params: Mapping[str, Any], context: ControlContext) -> dict[str, Any]:
     """Policies, in order of resource id and name."""
     check_namespace(params)
-    rid, names = params.get("ResourceId"), params.get("PolicyNames")
-    dimension = dimension_of(params["ScalableDimension"]) if "ScalableDimension" in params else None
-    if dimension is not None and rid is None:
-        raise ValidationException("ScalableDimension is given without ResourceId; give the resource ID too")
-    size, after = paging.begin("DescribeScalingPolicies", params)
-    found: list[PolicyRecord] = []
-    while True:
-        page = context.records.policy_page(limit=size - len(found), after=after, resource_id=rid)
-        found += [
-            one
-            for one in page.records
-            if (names is None or one.name in names) and dimension in (None, one.target_id.dimension)
-        ]
-        after = page.last
-        if after is None or len(found) >= size:
-            break
-    rows = [_described(one, context.names) for one in found]
-    return {"ScalingPolicies": rows} | paging.next_token("DescribeScalingPolicies", params, after)
+    found, token = paging.matching("DescribeScalingPolicies", params, context.records.policy_page, names="PolicyNames")
+    return {"ScalingPolicies": [_described(one, context.names) for one in found]} | token
 
 
 # -- putting ----------------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from typing import Any
 
 from quickstep.control import paging
 from quickstep.control.context import ControlContext
-from quickstep.control.names import check_namespace, dimension_of, target_id
+from quickstep.control.names import check_namespace, target_id
 from quickstep.control.refusals import LimitExceededException, ObjectNotFoundException, ValidationException
 from quickstep.control.schedule_expression import Schedule, parse_schedule
 from quickstep.control.waking import keep_with_alarms, with_wake_alarm
@@ -65,24 +65,10 @@ def delete(params: Mapping[str, Any], context: ControlContext) -> dict[str, Any]
 def describe(params: Mapping[str, Any], context: ControlContext) -> dict[str, Any]:
     """Scheduled actions, in order of resource id and name."""
     check_namespace(params)
-    rid, names = params.get("ResourceId"), params.get("ScheduledActionNames")
-    dimension = dimension_of(params["ScalableDimension"]) if "ScalableDimension" in params else None
-    if dimension is not None and rid is None:
-        raise ValidationException("ScalableDimension is given without ResourceId; give the resource ID too")
-    size, after = paging.begin("DescribeScheduledActions", params)
-    found: list[ScheduledRecord] = []
-    while True:
-        page = context.records.schedule_page(limit=size - len(found), after=after, resource_id=rid)
-        found += [
-            one
-            for one in page.records
-            if (names is None or one.name in names) and dimension in (None, one.target_id.dimension)
-        ]
-        after = page.last
-        if after is None or len(found) >= size:
-            break
-    rows = [_described(one, context) for one in found]
-    return {"ScheduledActions": rows} | paging.next_token("DescribeScheduledActions", params, after)
+    found, token = paging.matching(
+        "DescribeScheduledActions", params, context.records.schedule_page, names="ScheduledActionNames"
+    )
+    return {"ScheduledActions": [_described(one, context) for one in found]} | token
 
 
 def forget_schedules(tid: TargetId, context: ControlContext) -> None:
