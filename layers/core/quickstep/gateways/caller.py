@@ -6,12 +6,10 @@ A `session` is a boto3 or botocore session; None takes credentials and region fr
 from __future__ import annotations
 
 import base64
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from quickstep.errors import Rejected
-from quickstep.events import SOURCE, WAKE_REQUESTED
+from quickstep.gateways.eventbridge import check_taken, wake_entry
 from quickstep.gateways.refusals import translated
 
 TOKEN_PREFIX = "sagemaker-api-key-"
@@ -61,13 +59,9 @@ class Caller:
     def knock(self, component: str) -> None:
         """Have Quickstep wake `component` now. Needs `events:PutEvents` on the default bus. Raises the errors of `refusals`."""
         what = f"wake inference component {component}"
-        detail = json.dumps({"resourceId": f"inference-component/{component}", "waitingRequests": 1})
-        entry = {"Source": SOURCE, "DetailType": WAKE_REQUESTED, "Detail": detail}
         with translated(what):
-            answer = self._made("events").put_events(Entries=[entry])
-        for one in answer.get("Entries") or ():
-            if one.get("ErrorCode"):
-                raise Rejected(f"{what}: {one['ErrorCode']}: {one.get('ErrorMessage', '')}")
+            answer = self._made("events").put_events(Entries=[wake_entry(component, waiting=1)])
+        check_taken(answer, what)
 
     def publish(self, namespace: str, metrics: Sequence[Mapping[str, Any]]) -> None:
         """Publish metric data, in as few calls as CloudWatch allows. Needs `cloudwatch:PutMetricData`."""

@@ -14,19 +14,31 @@ from quickstep.gateways.refusals import translated
 
 def request_look(endpoint: str) -> None:
     """Have OnAlarm look at `endpoint` now. Raises the errors of `refusals`, `Rejected` if the bus does not take the event."""
-    _put(LOOK_REQUESTED, {"endpointName": endpoint}, f"ask for a look at endpoint {endpoint}")
+    _put(_entry(LOOK_REQUESTED, {"endpointName": endpoint}), f"ask for a look at endpoint {endpoint}")
 
 
 def request_wake(component: str, waiting: int) -> None:
     """Have OnAlarm wake `component` now; `waiting` requests (at least 1) wait for it. Raises as `request_look`."""
-    detail = {"resourceId": f"inference-component/{component}", "waitingRequests": waiting}
-    _put(WAKE_REQUESTED, detail, f"wake inference component {component}")
+    _put(wake_entry(component, waiting), f"wake inference component {component}")
 
 
-def _put(kind: str, detail: Mapping[str, Any], what: str) -> None:
-    entry = {"Source": SOURCE, "DetailType": kind, "Detail": json.dumps(detail)}
-    with translated(what):
-        answer = client("events").put_events(Entries=[entry])
+def wake_entry(component: str, waiting: int) -> dict[str, str]:
+    """What PutEvents is given to wake `component`."""
+    return _entry(WAKE_REQUESTED, {"resourceId": f"inference-component/{component}", "waitingRequests": waiting})
+
+
+def check_taken(answer: Mapping[str, Any], what: str) -> None:
+    """Raise `Rejected` if the bus did not take an entry of PutEvents: the call itself succeeds all the same."""
     for one in answer.get("Entries") or ():
         if one.get("ErrorCode"):
             raise Rejected(f"{what}: {one['ErrorCode']}: {one.get('ErrorMessage', '')}")
+
+
+def _entry(kind: str, detail: Mapping[str, Any]) -> dict[str, str]:
+    return {"Source": SOURCE, "DetailType": kind, "Detail": json.dumps(detail)}
+
+
+def _put(entry: dict[str, str], what: str) -> None:
+    with translated(what):
+        answer = client("events").put_events(Entries=[entry])
+    check_taken(answer, what)
