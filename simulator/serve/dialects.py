@@ -11,6 +11,7 @@ objects, but one JSON document per line and with no `[DONE]`; `inputs` is LMI's 
 from __future__ import annotations
 
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
@@ -179,7 +180,7 @@ def writer(prompt: Prompt, *, number: int, created_s: float, token_bytes: int | 
     return made(prompt, number, int(created_s), token_bytes)
 
 
-class Writer:
+class Writer(ABC):
     """One answer as bytes, piece by piece. Tokens are numbered from 0."""
 
     stream_type = "text/event-stream"
@@ -191,21 +192,21 @@ class Writer:
         """What comes before the first token."""
         return b""
 
+    @abstractmethod
     def token(self, k: int) -> bytes:
         """Token k and its framing."""
-        raise NotImplementedError
 
     def closing(self) -> bytes:
         """What comes after the last token."""
         return b""
 
+    @abstractmethod
     def failure(self, message: str) -> bytes:
         """An error inside an answer that has begun, and the end of it."""
-        raise NotImplementedError
 
+    @abstractmethod
     def whole(self) -> bytes:
         """The answer to a request that did not ask for a stream."""
-        raise NotImplementedError
 
     def text(self, k: int) -> str:
         return token_text(self.prompt.seed, k, self._token_bytes)

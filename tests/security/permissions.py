@@ -74,8 +74,9 @@ MANAGED = "aws:ResourceTag/quickstep:managed"
 OUR_TAGS = {"quickstep:managed", "quickstep:last-change"}
 """Whose an endpoint is, and what was last done to it, for people to read."""
 
-HELD_REQUESTS = "/HeldRequests"
-"""The gateway holds no lease: of the registry it writes only its count of held requests."""
+OWN_ITEMS = {"GatewayRole": "HELD#"}
+"""Roles that write the registry and never hold a lease, and how the keys of the items begin that are theirs."""
+ITEM_WRITES = ("dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:DeleteItem", "dynamodb:BatchWriteItem")
 
 STACK = {"Ref": "AWS::StackName"}
 
@@ -146,10 +147,16 @@ def resources_are_the_narrowest(edition: Edition) -> Looked:
     """SEC-17: every action exists, and every statement names the narrowest resource that each of its actions knows."""
     for one in all_statements(edition):
         findings = list(resource_findings(edition, one))
-        keys = one.condition.get("ForAllValues:StringLike", {}).get("dynamodb:LeadingKeys")
-        if one.where.endswith(HELD_REQUESTS) and keys != ["HELD#*"]:
-            findings.append("writes any item of the registry; the gateway's own begin with HELD#")
+        prefix = OWN_ITEMS.get(one.role)
+        if prefix is not None and _writes_items(one):
+            keys = one.condition.get("ForAllValues:StringLike", {}).get("dynamodb:LeadingKeys")
+            if keys != [f"{prefix}*"]:
+                findings.append(f"writes any item of the registry; its own begin with {prefix}")
         yield one.where, "; ".join(findings) or None
+
+
+def _writes_items(one: Statement) -> bool:
+    return any(fnmatchcase(write, action) for write in ITEM_WRITES for action in one.actions)
 
 
 def a_role_is_handed_to_one_service(edition: Edition) -> Looked:
