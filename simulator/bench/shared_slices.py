@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Annotated
 
 import numpy as np
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from simulator.bench.prepare import Prepared, is_prepared, load_prepared, prepare
 from simulator.bench.slices import Slice, SliceError
+from simulator.named_rows import read_rows
 from simulator.oracle import clairvoyant_plan
 from simulator.physics.profiles import ServiceProfile
 
@@ -119,23 +119,4 @@ def prepare_shared(
 
 def read_shared(path: Path = SHARED_FILE) -> tuple[SharedSlice, ...]:
     """The endpoints of a YAML file. Raises SliceError naming the endpoint, the key and what is expected."""
-    try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise SliceError(f"{path} cannot be read: {error.strerror or error}") from error
-    except yaml.YAMLError as error:
-        raise SliceError(f"{path} is not YAML: {error}") from error
-    rows = document.get("endpoints") if isinstance(document, dict) else None
-    if not isinstance(rows, list) or not rows:
-        raise SliceError(f"{path} has no list under endpoints")
-    found = []
-    for number, row in enumerate(rows, 1):
-        try:
-            found.append(SharedSlice.model_validate(row))
-        except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            where = ".".join(str(part) for part in first["loc"])
-            name = row.get("name", number) if isinstance(row, dict) else number
-            what = first["msg"].removeprefix("Value error, ")
-            raise SliceError(f"{path}, endpoint {name}: {f'{where}: ' if where else ''}{what}") from None
-    return tuple(found)
+    return read_rows(path, SharedSlice, under="endpoints", what="endpoint", refusal=SliceError)

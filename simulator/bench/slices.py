@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Annotated
 
 import numpy as np
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from simulator.bench.crowds import CROWDS, crowds_trace
+from simulator.named_rows import read_rows
 from simulator.physics.profiles import ServiceProfile, profile_named
 from simulator.physics.requests import OpenArrivals
 from simulator.traffic.generated import PREFIX, SHAPES
@@ -116,29 +116,8 @@ class Slice(BaseModel):
 
 def read_slices(path: Path = SLICES_FILE) -> tuple[Slice, ...]:
     """The slices of a YAML file. Raises SliceError naming the slice, the key and what is expected."""
-    try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise SliceError(f"{path} cannot be read: {error.strerror or error}") from error
-    except yaml.YAMLError as error:
-        raise SliceError(f"{path} is not YAML: {error}") from error
-    rows = document.get("slices") if isinstance(document, dict) else None
-    if not isinstance(rows, list) or not rows:
-        raise SliceError(f"{path} has no list under slices; write slices: [{{name: …, trace: …}}]")
-    found: dict[str, Slice] = {}
-    for number, row in enumerate(rows, 1):
-        try:
-            one = Slice.model_validate(row)
-        except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            where = ".".join(str(part) for part in first["loc"])
-            what = f"{where}: {first['msg']}" if where else first["msg"]
-            name = row.get("name", number) if isinstance(row, dict) else number
-            raise SliceError(f"{path}, slice {name}: {what.removeprefix('Value error, ')}") from None
-        if one.name in found:
-            raise SliceError(f"{path} has two slices called {one.name}; names must differ")
-        found[one.name] = one
-    return tuple(found.values())
+    example = "slices: [{name: …, trace: …}]"
+    return read_rows(path, Slice, under="slices", what="slice", refusal=SliceError, example=example)
 
 
 def available(slices: tuple[Slice, ...], traces: Path | None) -> tuple[list[Slice], list[str]]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path, PurePosixPath
 from typing import Annotated
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from simulator.named_rows import read_rows
 
 CATALOGUE_FILE = Path(__file__).resolve().parents[2] / "benchmarks" / "traces.yaml"
 
@@ -60,28 +61,7 @@ class PublicTrace(BaseModel):
 
 def read_catalogue(path: Path = CATALOGUE_FILE) -> tuple[PublicTrace, ...]:
     """The traces of a catalogue file. Raises CatalogueError naming the trace, the key and what is expected."""
-    try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise CatalogueError(f"{path} cannot be read: {error.strerror or error}") from error
-    except yaml.YAMLError as error:
-        raise CatalogueError(f"{path} is not YAML: {error}") from error
-    rows = document.get("traces") if isinstance(document, dict) else None
-    if not isinstance(rows, list) or not rows:
-        raise CatalogueError(f"{path} has no list under traces")
-    found: dict[str, PublicTrace] = {}
-    for number, row in enumerate(rows, 1):
-        try:
-            one = PublicTrace.model_validate(row)
-        except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            where = ".".join(str(part) for part in first["loc"])
-            name = row.get("name", number) if isinstance(row, dict) else number
-            raise CatalogueError(f"{path}, trace {name}: {where}: {first['msg']}") from None
-        if one.name in found:
-            raise CatalogueError(f"{path} has two traces called {one.name}; names must differ")
-        found[one.name] = one
-    return tuple(found.values())
+    return read_rows(path, PublicTrace, under="traces", what="trace", refusal=CatalogueError)
 
 
 def chosen(traces: tuple[PublicTrace, ...], names: list[str]) -> tuple[PublicTrace, ...]:
