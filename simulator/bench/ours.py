@@ -61,9 +61,9 @@ class _Driver:
     def __init__(self, platform: Platform, deployed: Deployed, profile: ServiceProfile, publish_delay_s: float) -> None:
         self._platform = platform
         self._looker = Looker(deployed, platform, profile, epoch_s=EPOCH_S)
-        self._metrics = _Published(deployed, publish_delay_s)
-        self._alarms = [_WatchedAlarm(one) for one in (deployed.high, deployed.low)]
-        self._wake = _WatchedAlarm(deployed.wake)
+        self._metrics = Published(deployed, publish_delay_s)
+        self._alarms = [WatchedAlarm(one) for one in (deployed.high, deployed.low)]
+        self._wake = WatchedAlarm(deployed.wake)
         self._events: list[float] = []
         platform.on_endpoint_change = lambda at_s: heappush(self._events, at_s + EVENT_S)
         self._tick_s: float | None = None
@@ -135,7 +135,7 @@ class _Driver:
         return self._looker.look(self._metrics.read(now_s), alarms, permit)
 
 
-class _Published:
+class Published:
     """SageMaker's datapoints as CloudWatch shows them: late, and none while no copy serves."""
 
     def __init__(self, deployed: Deployed, delay_s: float) -> None:
@@ -212,7 +212,7 @@ class _Points:
         return Series(period_s, tuple(points[self._first : end]))
 
 
-class _WatchedAlarm:
+class WatchedAlarm:
     """One alarm's state, evaluated as the emulated CloudWatch does."""
 
     def __init__(self, about: DeployedAlarm) -> None:

@@ -25,7 +25,7 @@ from quickstep.model.observation import (
     Variant,
 )
 from quickstep.model.plan import CopyAsk, EndpointPlan, InstanceAsk, Wish
-from quickstep.model.state import Ask, EndpointState, TargetState
+from quickstep.model.state import Ask, EndpointState, TargetState, VariantState
 from quickstep.policy.pipeline import decide
 from quickstep.usecases import act
 from simulator.bench.deployed import COMPONENT, ENDPOINT, VARIANT, Deployed
@@ -124,13 +124,9 @@ class Looker:
         try:
             self._platform.ask_copies(ask.wanted)
         except Refused:
-            self.state = replace(wish.decision.state, ask=None, queued=True)
+            self.state = after_refusal(wish)
             return False
-        deadline_s = now_s + startup.copy_deadline_s(self.state.startup_s)
-        intent = Ask("copies", now_s, ask.before, ask.wanted, deadline_s)
-        state = replace(self.state, ask=intent, queued=ask.wanted != wish.decision.desired)
-        # What a change leaves in the state (turns, last scale-in) must be what the deployed code leaves.
-        self.state = act.remembering(state, ask.before, ask.wanted, wish)
+        self.state = after_copies_ask(self.state, ask, wish, now_s)
         return True
 
     def _ask_instances(self, ask: InstanceAsk, now_s: float) -> bool:
@@ -139,8 +135,23 @@ class Looker:
             self._platform.ask_instances(ask.wanted)
         except Refused:
             return False
-        deadline_s = now_s + startup.instance_deadline_s(memory.startup_s)
-        intent = Ask("instances", now_s, ask.before, ask.wanted, deadline_s)
-        after = replace(memory, ask=intent, empty_since_s=None)
-        self.endpoint_state = self.endpoint_state.with_variant(ask.variant, after)
+        self.endpoint_state = self.endpoint_state.with_variant(ask.variant, after_instances_ask(memory, ask, now_s))
         return True
+
+
+def after_refusal(wish: Wish) -> TargetState:
+    """A target's state after SageMaker took no change of its copies: the wish waits."""
+    return replace(wish.decision.state, ask=None, queued=True)
+
+
+def after_copies_ask(state: TargetState, ask: CopyAsk, wish: Wish, now_s: float) -> TargetState:
+    """A target's state after `ask` was taken: what it leaves (turns, last scale-in) is what the deployed code leaves."""
+    intent = Ask("copies", now_s, ask.before, ask.wanted, now_s + startup.copy_deadline_s(state.startup_s))
+    asked = replace(state, ask=intent, queued=ask.wanted != wish.decision.desired)
+    return act.remembering(asked, ask.before, ask.wanted, wish)
+
+
+def after_instances_ask(memory: VariantState, ask: InstanceAsk, now_s: float) -> VariantState:
+    """A variant's state after `ask` was taken."""
+    intent = Ask("instances", now_s, ask.before, ask.wanted, now_s + startup.instance_deadline_s(memory.startup_s))
+    return replace(memory, ask=intent, empty_since_s=None)

@@ -115,7 +115,7 @@ def run_one(prepared: Prepared, spec: RunSpec) -> dict[str, Any]:
     about = {
         "policy": spec.policy,
         "trace": prepared.slice.name,
-        "scenario": ", ".join([f"profile {prepared.slice.profile}", *_deviations(prepared, spec)]),
+        "scenario": ", ".join([f"profile {prepared.slice.profile}", *deviations(prepared, spec)]),
         "seed": prepared.seed,
         "knob": spec.knob,
     }
@@ -123,7 +123,7 @@ def run_one(prepared: Prepared, spec: RunSpec) -> dict[str, Any]:
         return about | _break_even(prepared)
     fleet, platform, extra = _carried_out(prepared, spec)
     figures = run_figures(prepared, fleet, platform)
-    return about | {name: _rounded(value) for name, value in (figures | extra).items()} | {"timeline": []}
+    return about | {name: rounded(value) for name, value in (figures | extra).items()} | {"timeline": []}
 
 
 def _carried_out(prepared: Prepared, spec: RunSpec) -> tuple[CompiledFleet, Platform, dict[str, Any]]:
@@ -225,9 +225,9 @@ def _break_even(prepared: Prepared) -> dict[str, Any]:
     price = prepared.profile.copy_usd_per_hour
     return {
         "slo_attainment": 1.0,
-        "cost_usd": _rounded(copy_s / 3600 * price),
-        "oracle_cost_usd": _rounded(prepared.oracle_copy_s / 3600 * price),
-        "cost_vs_oracle": _rounded(copy_s / prepared.oracle_copy_s) if prepared.oracle_copy_s else None,
+        "cost_usd": rounded(copy_s / 3600 * price),
+        "oracle_cost_usd": rounded(prepared.oracle_copy_s / 3600 * price),
+        "cost_vs_oracle": rounded(copy_s / prepared.oracle_copy_s) if prepared.oracle_copy_s else None,
         "timeline": [],
     }
 
@@ -237,7 +237,7 @@ def _parameters(spec: RunSpec) -> tuple[tuple[str, str], ...]:
     return (*statistic, *spec.parameters)
 
 
-def _deviations(prepared: Prepared, spec: RunSpec) -> list[str]:
+def deviations(prepared: Prepared, spec: RunSpec) -> list[str]:
     """What differs from the benchmark's defaults, in words."""
     options, usual = spec.options, DEFAULT_OPTIONS
     found = [
@@ -252,7 +252,7 @@ def _deviations(prepared: Prepared, spec: RunSpec) -> list[str]:
     return [*found, *(f"{name} {value}" for name, value in spec.parameters)]
 
 
-def _rounded(value: Any) -> Any:
+def rounded(value: Any) -> Any:
     if isinstance(value, float | np.floating):
         return round(float(value), 6) if math.isfinite(value) else None
     return int(value) if isinstance(value, np.integer) else value

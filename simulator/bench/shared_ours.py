@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from heapq import heappop, heappush
 
-from quickstep.capacity import startup
 from quickstep.capacity.plan import EndpointView, copies_per_instance_of, plan_endpoint
 from quickstep.capacity.progress import follow_copies, follow_instances, mark_empty, notice_foreign_change
 from quickstep.model.loop import NextWord
@@ -26,7 +25,7 @@ from quickstep.model.observation import (
 from quickstep.model.observation import Component as Shown
 from quickstep.model.observation import Endpoint as ShownEndpoint
 from quickstep.model.plan import CopyAsk, EndpointPlan, InstanceAsk, Wish
-from quickstep.model.state import Ask, EndpointState, TargetState
+from quickstep.model.state import EndpointState, TargetState
 from quickstep.model.targets import ScalableTarget, StepScalingPolicy, TargetId
 from quickstep.policy.pipeline import decide
 from quickstep.usecases import act
@@ -43,10 +42,16 @@ from simulator.bench.ours import (
     MINUTE_S,
     PERIOD_S,
     STATE_S,
-    _Published,
-    _WatchedAlarm,
+    Published,
+    WatchedAlarm,
 )
-from simulator.bench.ours_look import AFTER_AN_ASK_S, COPY_MEMORY_MB
+from simulator.bench.ours_look import (
+    AFTER_AN_ASK_S,
+    COPY_MEMORY_MB,
+    after_copies_ask,
+    after_instances_ask,
+    after_refusal,
+)
 from simulator.bench.prepare import Prepared
 from simulator.bench.run import RunSpec
 from simulator.clock import EPOCH_S
@@ -82,9 +87,9 @@ class _Target:
             one.name,
         )
         self.profile = profile
-        self.metrics = _Published(self.deployed, spec.options.publish_delay_s)
-        self.alarms = [_WatchedAlarm(alarm) for alarm in (self.deployed.high, self.deployed.low)]
-        self.wake = _WatchedAlarm(self.deployed.wake)
+        self.metrics = Published(self.deployed, spec.options.publish_delay_s)
+        self.alarms = [WatchedAlarm(alarm) for alarm in (self.deployed.high, self.deployed.low)]
+        self.wake = WatchedAlarm(self.deployed.wake)
         self.state = TargetState()
         self.period = 0
 
@@ -244,12 +249,9 @@ class _Driver:
         try:
             target.component.ask_copies(ask.wanted)
         except Refused:
-            target.state = replace(wish.decision.state, ask=None, queued=True)
+            target.state = after_refusal(wish)
             return False
-        deadline_s = now_s + startup.copy_deadline_s(target.state.startup_s)
-        intent = Ask("copies", now_s, ask.before, ask.wanted, deadline_s)
-        state = replace(target.state, ask=intent, queued=ask.wanted != wish.decision.desired)
-        target.state = act.remembering(state, ask.before, ask.wanted, wish)
+        target.state = after_copies_ask(target.state, ask, wish, now_s)
         return True
 
     def _ask_instances(self, ask: InstanceAsk, now_s: float) -> bool:
@@ -258,9 +260,7 @@ class _Driver:
             self._endpoint.ask_instances(ask.wanted)
         except Refused:
             return False
-        intent = Ask("instances", now_s, ask.before, ask.wanted, now_s + startup.instance_deadline_s(memory.startup_s))
-        after = replace(memory, ask=intent, empty_since_s=None)
-        self._endpoint_state = self._endpoint_state.with_variant(ask.variant, after)
+        self._endpoint_state = self._endpoint_state.with_variant(ask.variant, after_instances_ask(memory, ask, now_s))
         return True
 
 

@@ -14,9 +14,7 @@ from simulator.bench.endpoint import AAS_RELEASE_S, Endpoint
 from simulator.bench.peers_drive import peer_looks
 from simulator.bench.platform import counts_at
 from simulator.bench.prepare import Prepared
-from simulator.bench.run import AAS, ANCHORS, OURS, SAGEMAKER, RunSpec
-from simulator.bench.run import _deviations as deviations
-from simulator.bench.run import _rounded as rounded
+from simulator.bench.run import AAS, ANCHORS, OURS, SAGEMAKER, RunSpec, deviations, rounded
 from simulator.bench.scores import DAY_S
 from simulator.bench.shared_ours import Part, drive_ours_together
 from simulator.bench.shared_slices import PreparedShared, SharedSlice
