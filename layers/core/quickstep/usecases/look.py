@@ -175,7 +175,10 @@ def _follow_targets(
     states, notes = {}, {}
     for target_id, observation in seen.observations.items():
         state, followed = follow_copies(record.state(target_id), observation, now_s)
-        state, noticed = notice_foreign_change(state, observation, now_s, deployed=seen.deployed)
+        # Beside a shadowed target somebody else scales: its changes are no person's wish to be kept.
+        noticed: tuple[Note, ...] = ()
+        if not record.targets[target_id].shadow:
+            state, noticed = notice_foreign_change(state, observation, now_s, deployed=seen.deployed)
         states[target_id] = state
         notes[target_id] = followed + noticed
     return states, notes
