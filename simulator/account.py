@@ -159,7 +159,9 @@ class EmulatedAccount(AbstractContextManager["EmulatedAccount"]):
             clock, publish=self._publish, emit_event=self.emit, seed=seed, **where, **sagemaker_options
         )
         self.dynamodb = DynamoDbService(**where)
-        self.autoscaling = ApplicationAutoScalingService(clock, **where)
+        self.autoscaling = ApplicationAutoScalingService(
+            clock, describe_alarms=partial(self.cloudwatch.call, "DescribeAlarms"), **where
+        )
         self.sns = SnsService(clock, [topic.arn or "" for topic in stack.of_type("AWS::SNS::Topic")])
         self.services: dict[str, Any] = {
             "application-autoscaling": self.autoscaling,

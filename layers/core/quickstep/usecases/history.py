@@ -81,7 +81,9 @@ def record(
             if decision.state.shadow_wish != before.state(target_id).shadow_wish:
                 told = Held(Reason.SHADOW, decision.steps[-1].detail)
                 record_not_scaled(registry, target_id, told, now_s, number=number, decision=decision)
-        elif outcome in ("held", "refused") and str(reason) != before.state(target_id).last_reason and reason in TELLING:
+        elif (
+            outcome in ("held", "refused") and str(reason) != before.state(target_id).last_reason and reason in TELLING
+        ):
             record_not_scaled(
                 registry,
                 target_id,
