@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated
 
@@ -49,7 +50,7 @@ class InAccount:
     def aas(self) -> Call:
         return application_auto_scaling()
 
-    @property
+    @cached_property
     def quickstep(self) -> Call:
         return quickstep_control(self.stack.control_function)
 

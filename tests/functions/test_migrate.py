@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from copy import deepcopy
+from functools import cache
 from typing import Any
 
 import pytest
@@ -70,8 +71,13 @@ def planned(stage, *, before=None, limits: Limits | None = None, only=()):
     return survey(aas=application_auto_scaling(), quickstep=control(stage), context=context, only=only, before=before)
 
 
+@cache
+def control_of(function: str):
+    return quickstep_control(function)
+
+
 def control(stage):
-    return quickstep_control(stage.account.stack["ControlFunction"].name)
+    return control_of(stage.account.stack["ControlFunction"].name)
 
 
 def takeover(stage, plan, **more: Any) -> Takeover:

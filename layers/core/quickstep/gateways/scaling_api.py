@@ -10,6 +10,7 @@ from quickstep.gateways import control_client
 from quickstep.gateways.aws import client
 from quickstep.gateways.refusals import refusal
 
+Method = Callable[..., Mapping[str, Any]]
 Call = Callable[[str, Mapping[str, Any]], dict[str, Any]]
 """(operation, parameters) → answer without its metadata. Raises ApiRefused and the errors of `refusals`."""
 
@@ -23,14 +24,31 @@ class ApiRefused(QuickstepError):
 
 
 def application_auto_scaling() -> Call:
-    """Calls of Application Auto Scaling in this account and region."""
-    return _calls(lambda: client("application-autoscaling"))
+    """Calls of Application Auto Scaling in this account and region: those that read, and the one that suspends.
+
+    No other can be made through this, so nothing of Application Auto Scaling's can be deleted.
+    """
+    aas = client("application-autoscaling")
+    methods = {
+        "DescribeScalableTargets": aas.describe_scalable_targets,
+        "DescribeScalingPolicies": aas.describe_scaling_policies,
+        "DescribeScheduledActions": aas.describe_scheduled_actions,
+        "ListTagsForResource": aas.list_tags_for_resource,
+        "RegisterScalableTarget": aas.register_scalable_target,
+    }
+    return _calls(methods.__getitem__)
 
 
 def quickstep_control(function_name: str) -> Call:
     """Calls of the control API of the stack with that control function, by invoking it."""
     made = control_client.make(function_name=function_name)
-    return _calls(lambda: made)
+
+    def method(operation: str) -> Method:
+        from botocore import xform_name
+
+        return getattr(made, xform_name(operation))
+
+    return _calls(method)
 
 
 def pages(call: Call, operation: str, key: str, params: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
@@ -44,13 +62,12 @@ def pages(call: Call, operation: str, key: str, params: Mapping[str, Any]) -> It
         token = {"NextToken": answer["NextToken"]}
 
 
-def _calls(get: Callable[[], Any]) -> Call:
+def _calls(method: Callable[[str], Method]) -> Call:
     def call(operation: str, params: Mapping[str, Any]) -> dict[str, Any]:
-        from botocore import xform_name
         from botocore.exceptions import BotoCoreError, ClientError
 
         try:
-            answer = getattr(get(), xform_name(operation))(**params)
+            answer = method(operation)(**params)
         except ClientError as error:
             told = error.response.get("Error") or {}
             raise ApiRefused(operation, str(told.get("Code")), str(told.get("Message"))) from error
