@@ -7,7 +7,7 @@ import sys
 import typer
 
 from quickstep.errors import InvalidSettings
-from simulator.cli import bench_command, invoke_command, migrate_command, simulate_command
+from simulator.cli import bench_command, invoke_command, migrate_command, operate_commands, simulate_command
 from simulator.cli.failures import UsageProblem
 from simulator.template_values import TemplateError
 
@@ -23,6 +23,8 @@ app.command("invoke")(invoke_command.invoke)
 app.command("bench")(bench_command.bench)
 app.command("calibrate")(bench_command.calibrate)
 app.command("migrate")(migrate_command.migrate)
+for command in ("status", "explain", "history", "plan", "watch", "pause", "resume", "pin", "wake", "doctor"):
+    app.command(command)(getattr(operate_commands, command))
 
 
 def main() -> None:

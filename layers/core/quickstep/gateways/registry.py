@@ -320,6 +320,11 @@ class Registry:
         before = answer.get("Attributes", {}).get("began_s")
         return float(before["N"]) if before else None
 
+    def last_reconciled_s(self) -> float | None:
+        """When the last reconciliation began; None if there was none."""
+        item = self._get("RECONCILE", "WATERMARK")
+        return float(item["began_s"]["N"]) if item else None
+
     def default_target(self) -> tuple[str, TargetId] | None:
         """Endpoint and id of the target that the template's parameters registered last; None if there was none."""
         return self._where("RECONCILE", "DEFAULT")
