@@ -85,7 +85,7 @@ def _look(
     for tid, target_notes in considered.notes.items():
         history.close_activities(registry, tid, record.state(tid), target_notes, now_s)
     history.tell(endpoint, considered.endpoint_notes, now_s)
-    actor = Actor(registry, lease, seen.endpoint, now_s)
+    actor = Actor(registry, lease, seen.endpoint, now_s, stack=settings.stack_name)
     acted = (
         actor.carry_out(plan, wishes, endpoint_state) if plan.word in permit else Acted.nothing(wishes, endpoint_state)
     )
