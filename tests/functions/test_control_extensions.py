@@ -58,7 +58,7 @@ def test_a_budget_caps_what_a_policy_asks_for_and_says_so(stage):
     assert any("$2/h at $1 per instance-hour pays for 2, not 3" in cause for cause in reasons(stage, CHAT))
 
 
-@pytest.mark.parametrize(("chat", "summary", "first"), [(0, 5, "summary"), (5, 0, "chat"), (0, -5, "chat")])
+@pytest.mark.parametrize(("chat", "summary", "first"), [(0, 5, "summary"), (0, -5, "chat")])
 def test_the_larger_priority_is_served_first_where_room_is_short(stage, chat, summary, first):
     """Four of the eight instances are free, and both want four copies more."""
     register(stage, CHAT, Priority=chat)
@@ -80,9 +80,9 @@ def test_a_shorter_low_alarm_gives_copies_back_sooner(stage):
             "PutScalingPolicy", **target, PolicyName="idle", PolicyType="TargetTrackingScaling",
             TargetTrackingScalingPolicyConfiguration=configuration, QuickstepOptions={"Period": 10, **options},
         )  # fmt: skip
-    publish(stage, 320, Idle=4.0)
+    publish(stage, 220, Idle=4.0)
     assert (stage.copies("chat"), stage.copies("summary")) == (3, 3)
     for target in (CHAT, SUMMARY):
         stage.call("RegisterScalableTarget", **target, QuickstepOptions={"Pinned": False})
-    publish(stage, 500, Idle=1.0)
+    publish(stage, 300, Idle=1.0)
     assert stage.copies("chat") < 3 and stage.copies("summary") == 3

@@ -15,7 +15,7 @@ from quickstep.model.targets import ScalableTarget, TargetId
 from quickstep.usecases.reconcile import BATCH, PATIENCE_S, reconcile
 from tests.functions.control_stage import control_stage
 
-MANY = BATCH + 30
+MANY = BATCH + 10
 CALLS_PER_LOOP = 5
 """Poke, read, begin and start; one more for what is found there."""
 

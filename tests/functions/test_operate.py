@@ -241,6 +241,19 @@ def test_explain_and_history_show_the_stages_and_the_causes(monkeypatch, capsys,
     assert rows and all({"ActivityId", "Cause", "StartTime", "StatusCode"} <= set(row) for row in rows)
 
 
+@pytest.mark.parametrize(
+    ("words", "readings"), [(["plan"], 0), (["watch", "--count", "2", "--every", "5"], 2), (["wake", "chat"], 0)]
+)
+def test_every_command_that_reads_shows_the_same_standing_as_json(monkeypatch, capsys, scenario, words, readings):
+    assert run(monkeypatch, *words, *scenario, "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    for reading in found if readings else [found]:
+        (endpoint,) = reading
+        assert (endpoint["endpoint"], endpoint["word"]) == ("llm", "SETTLED")
+        assert endpoint["targets"][0]["decision"]["target"] == "inference-component/chat"
+    assert len(found) == (readings or 1)
+
+
 def test_status_and_doctor_end_with_1_where_somebody_else_scales(monkeypatch, capsys):
     emulated = ["--emulate", str(BESIDE_AAS), "--after", "70"]
     assert run(monkeypatch, "status", *emulated) == 1
@@ -256,7 +269,7 @@ def test_migrate_on_the_emulated_account_keeps_its_plan_and_goes_on_from_it(monk
     # One target names a component that is gone: a finding of the plan.
     assert run(monkeypatch, *words, "--json") == 1
     assert "inference-component/retired: cannot be registered" in json.loads(capsys.readouterr().out)["findings"][0]
-    for mode, progress in (("shadow", "shadowed"), ("swap", "swapped"), ("rollback", "rolled-back")):
+    for mode, progress in (("swap", "swapped"), ("rollback", "rolled-back")):
         assert run(monkeypatch, *words, "--mode", mode, *only) == 0, capsys.readouterr()
         document = json.loads(capsys.readouterr().out)
         assert [one["result"] for one in document["outcomes"]] == ["done"]

@@ -53,7 +53,7 @@ def test_a_second_stack_deployed_for_the_same_component_changes_nothing_says_why
     assert stage.tags(MAIN_ARN) == {"quickstep:managed": "quickstep"}
     # It wants three copies at once, and would give itself the right to ask for them by its tag.
     second_stack(stage, MinCapacity="3")
-    stage.account.run_for(400)
+    stage.account.run_for(130)
     assert stage.tags(MAIN_ARN) == stage.tags(ENDPOINT_ARN) == {"quickstep:managed": "quickstep"}
     assert stage.copies("main") == 1
     told = history(stage, "prod/ControlFunction")
@@ -71,7 +71,7 @@ def test_a_second_stack_deployed_for_the_same_component_changes_nothing_says_why
 
     for arn in (MAIN_ARN, ENDPOINT_ARN):
         stage.account.call("sagemaker", "DeleteTags", {"ResourceArn": arn, "TagKeys": ["quickstep:managed"]})
-    stage.account.run_for(1000)
+    stage.account.run_for(250)
     assert stage.tags(MAIN_ARN) == {"quickstep:managed": "prod"} and stage.copies("main") == 3
 
 
