@@ -5,10 +5,10 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint docs bench gateway-bench bench-tables bench-sensitivity cost build oracle security events lock clean
+.PHONY: help demo test lint docs bench gateway-bench bench-tables bench-sensitivity cost scale-bench build oracle security events lock clean
 
 help: ## List what can be made.
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.ready ## Scale a simulated endpoint under generated traffic, with no AWS account. Leaves out/report.html and out/result.json.
 	@$(BIN)/quickstep simulate --scenario examples/scenarios/demo.yaml --json out/result.json --html out/report.html
@@ -39,6 +39,9 @@ bench-sensitivity: $(VENV)/.ready ## Run the benchmark with one constant changed
 
 cost: $(VENV)/.ready ## Count what a quiet and a busy day of the control plane cost, and write docs/install.md again: minutes.
 	@$(BIN)/python benchmarks/control_plane_cost.py
+
+scale-bench: $(VENV)/.ready ## A thousand scalable targets in one emulated account: calls and CPU of a decision and of Reconcile. Leaves out/scale.json.
+	@$(BIN)/python benchmarks/thousand_targets.py --json out/scale.json
 
 build: ## Run sam validate and sam build, without Docker. ARCH=x86_64 or ARCH=arm64 leaves the other out of the layer.
 	@ARCH="$(ARCH)" PYTHON="$(PYTHON)" tools/build.sh

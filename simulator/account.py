@@ -46,7 +46,7 @@ from simulator.aws.stepfunctions import StepFunctionsService
 from simulator.clock import EPOCH_S, VirtualClock
 from simulator.errors import ServiceError
 from simulator.not_emulated import EmulationFailed, NotEmulated
-from simulator.template import load_stack
+from simulator.template import Resource, Stack, load_stack
 from simulator.template_names import token
 from simulator.wire import Wire
 
@@ -100,6 +100,8 @@ class EmulatedAccount(AbstractContextManager["EmulatedAccount"]):
         extra_periods: Callable[[int], int] = default_extra_periods,
     ) -> None:
         self.stack = load_stack(template, parameters, stack_name=stack_name, region=region, account_id=account_id)
+        self.stacks = [self.stack]
+        """Every deployed stack; `stack` is the first."""
         self.clock = VirtualClock(start_s)
         self.seed = seed
         self.delays = delays or AccountDelays()
@@ -120,7 +122,18 @@ class EmulatedAccount(AbstractContextManager["EmulatedAccount"]):
         publish_s = publish_delay_s if isinstance(publish_delay_s, tuple) else (publish_delay_s, publish_delay_s)
         self._make_services(publish_s, extra_periods, lambda_delays, dict(sagemaker_options or {}))
         self.wire = Wire(self)
-        deploy(self)
+        deploy(self, self.stack)
+
+    def deploy_beside(self, template: Path | str, parameters: Mapping[str, Any], *, stack_name: str) -> Stack:
+        """Deploy one more stack into the account; its functions are called `<stack>/<logical id>` in `calls` and `logs`."""
+        first = self.stack
+        other = load_stack(
+            template, parameters, stack_name=stack_name, region=first.region, account_id=first.account_id
+        )
+        self.stacks.append(other)
+        self.roles.add(other)
+        deploy(self, other, prefix=f"{stack_name}/")
+        return other
 
     def _make_services(
         self,
@@ -159,11 +172,13 @@ class EmulatedAccount(AbstractContextManager["EmulatedAccount"]):
             clock, publish=self._publish, emit_event=self.emit, seed=seed, **where, **sagemaker_options
         )
         self.dynamodb = DynamoDbService(**where)
-        self.autoscaling = ApplicationAutoScalingService(clock, **where)
+        self.autoscaling = ApplicationAutoScalingService(
+            clock, describe_alarms=partial(self.cloudwatch.call, "DescribeAlarms"), **where
+        )
         self.sns = SnsService(clock, [topic.arn or "" for topic in stack.of_type("AWS::SNS::Topic")])
         self.services: dict[str, Any] = {
             "application-autoscaling": self.autoscaling,
-            "cloudformation": CloudFormationService(stack, clock.now_s),
+            "cloudformation": CloudFormationService(self.stacks, clock.now_s),
             "cloudwatch": self.cloudwatch,
             "dynamodb": self.dynamodb,
             "events": self.eventbridge,
@@ -250,9 +265,14 @@ class EmulatedAccount(AbstractContextManager["EmulatedAccount"]):
         return answer
 
     def invoke(self, logical_id: str, payload: Any) -> Outcome:
-        """Invoke a function of the stack now and return its outcome; time passes as far as it takes."""
+        """Invoke a function now and return its outcome; time passes as far as it takes.
+
+        `logical_id` is that of the first stack's function, or `<stack>/<logical id>` of another's.
+        """
         done: list[Outcome] = []
-        self.lambdas.invoke(self.stack[logical_id].name, payload, done.append)
+        where, _, name = logical_id.rpartition("/")
+        stack = next(one for one in self.stacks if where in ("", one.name))
+        self.lambdas.invoke(stack[name].name, payload, done.append)
         while not done:
             next_s = self.clock.next_at_s()
             assert next_s is not None
@@ -301,7 +321,7 @@ class EmulatedAccount(AbstractContextManager["EmulatedAccount"]):
         """Every execution of every state machine, in order of their start."""
         found = [
             self.stepfunctions.execution(arn)
-            for machine in self.stack.of_type("AWS::StepFunctions::StateMachine")
+            for machine in self._of_type("AWS::StepFunctions::StateMachine")
             for arn in self._execution_arns(machine.arn or "")
         ]
         return sorted(found, key=lambda execution: (execution.start_s, execution.identity.name))
@@ -329,7 +349,7 @@ class EmulatedAccount(AbstractContextManager["EmulatedAccount"]):
             return self.cloudwatch.tags_of(arn)
         if arn.startswith("arn:aws:sagemaker:"):
             return self.sagemaker.world.tags.get(arn)
-        for resource in self.stack.resources.values():
+        for resource in (one for stack in self.stacks for one in stack.resources.values()):
             if resource.arn == arn:
                 return {tag["Key"]: tag["Value"] for tag in resource.properties.get("Tags", [])}
         return None
@@ -339,10 +359,13 @@ class EmulatedAccount(AbstractContextManager["EmulatedAccount"]):
         if function_arn not in self._machine_roles:
             self._machine_roles[function_arn] = [
                 machine.properties["RoleArn"]
-                for machine in self.stack.of_type("AWS::StepFunctions::StateMachine")
+                for machine in self._of_type("AWS::StepFunctions::StateMachine")
                 if function_arn in json.dumps(machine.properties["Definition"])
             ]
         return self._machine_roles[function_arn]
+
+    def _of_type(self, resource_type: str) -> list[Resource]:
+        return [one for stack in self.stacks for one in stack.of_type(resource_type)]
 
     def _execution_arns(self, machine_arn: str) -> Iterator[str]:
         token_of_page: dict[str, Any] = {}

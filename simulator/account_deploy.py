@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -19,9 +20,11 @@ if TYPE_CHECKING:
     from simulator.account import EmulatedAccount
 
 
-def deploy(account: EmulatedAccount) -> None:
-    """Create every resource of `account.stack` that is emulated. Alarms come first: no rule hears of their creation."""
-    stack = account.stack
+def deploy(account: EmulatedAccount, stack: Stack, *, prefix: str = "") -> None:
+    """Create every resource of `stack` that is emulated. Alarms come first: no rule hears of their creation.
+
+    `prefix` stands before the logical ids of its functions where calls are counted and logs kept.
+    """
     for resource in (*stack.of_type("AWS::CloudWatch::Alarm"), *stack.of_type("AWS::CloudWatch::CompositeAlarm")):
         operation = "PutMetricAlarm" if resource.type.endswith("::Alarm") else "PutCompositeAlarm"
         properties = {**resource.properties, "AlarmName": resource.name}
@@ -33,7 +36,7 @@ def deploy(account: EmulatedAccount) -> None:
     if account.queues.queues:
         account.queues.start_reporting()
     for function in functions_of(stack):
-        account.lambdas.add(function)
+        account.lambdas.add(replace(function, logical_id=prefix + function.logical_id))
     for machine in stack.of_type("AWS::StepFunctions::StateMachine"):
         account.stepfunctions.create_state_machine(
             machine.arn, machine.name, machine.properties["Definition"], machine.properties["RoleArn"]

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import botocore.session
 import numpy as np
+from botocore.model import OperationNotFoundError
+from botocore.validate import ParamValidator
 
 from quickstep.settings import Settings
 from simulator.account import EmulatedAccount
@@ -16,11 +19,13 @@ from simulator.aws.sagemaker_behaviour import Behaviour
 from simulator.aws.sagemaker_delays import Delays
 from simulator.aws.sagemaker_faults import Ending, Shortage
 from simulator.aws.sagemaker_scenario import ComponentSpec, EndpointSpec, ManagedSpec, VariantSpec
+from simulator.errors import ServiceError
+from simulator.not_emulated import NotEmulated
 from simulator.physics.fleet import CopyFleet
 from simulator.physics.profiles import cstar
 from simulator.physics.requests import ClosedLoop
 from simulator.run_timeline import Timeline, collect
-from simulator.scenario import Scenario
+from simulator.scenario import CallPart, Scenario, ScenarioError
 from simulator.score import Supply, score_run
 from simulator.traffic.load import Traffic
 
@@ -210,11 +215,31 @@ def put_endpoint(account: EmulatedAccount, scenario: Scenario) -> str:
         account.sagemaker.faults.shortages.append(
             Shortage(scenario.instance_type, start_s + refusal.from_s, start_s + refusal.to_s, 0, ending)
         )
+    make_calls(account, "application-autoscaling", scenario.account.application_autoscaling)
+    make_calls(account, "cloudwatch", scenario.account.cloudwatch)
     return (
         f"endpoint/{endpoint.name}/variant/{endpoint.variant}"
         if single_model
         else f"inference-component/{component.name}"
     )
+
+
+def make_calls(account: EmulatedAccount, service: str, calls: Iterable[CallPart]) -> None:
+    """Make a scenario's calls as the account's owner. Raises ScenarioError for one that is none or is refused."""
+    model = botocore.session.get_session().get_service_model(service)
+    for call in calls:
+        try:
+            shape = model.operation_model(call.operation).input_shape
+        except OperationNotFoundError:
+            raise ScenarioError(f"account: {service} has no operation {call.operation!r}") from None
+        report = ParamValidator().validate(call.parameters, shape)
+        if report.has_errors():
+            told = " ".join(report.generate_report().split())
+            raise ScenarioError(f"account: {service} {call.operation}: {told}")
+        try:
+            account.call(service, call.operation, call.parameters)
+        except (ServiceError, NotEmulated) as refused:
+            raise ScenarioError(f"account: {service} {call.operation}: {refused}") from None
 
 
 def _run(stage: Stage, watch: Callable[[Progress], None] | None) -> None:

@@ -7,7 +7,7 @@ A scenario is a YAML file; every key has a default, so `{}` is a scenario too. U
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -72,12 +72,23 @@ class RefusalPart(_Part):
     kind: Literal["silent", "rollback"] = "silent"
 
 
+class CallPart(_Part):
+    """One API call, made by the account's owner before anything else happens."""
+
+    operation: str
+    parameters: dict[str, Any] = Field(default_factory=dict)
+
+
 class AccountPart(_Part):
-    """What the account allows."""
+    """What the account allows, and what is there already."""
 
     instance_quota: Annotated[int, Field(ge=0)] | None = None
     """Instances of the type, in all; None = no limit."""
     refusals: tuple[RefusalPart, ...] = ()
+    application_autoscaling: tuple[CallPart, ...] = ()
+    """Calls to Application Auto Scaling: what it scales, or would scale, beside Quickstep."""
+    cloudwatch: tuple[CallPart, ...] = ()
+    """Calls to CloudWatch: alarms of one's own."""
 
 
 class DelayPart(_Part):

@@ -28,6 +28,7 @@ from botocore.validate import ParamValidator
 
 from quickstep import clock as product_clock
 from quickstep.gateways.aws import forget_clients
+from quickstep.gateways.control_client import FULL_NAME
 from simulator.account_call import NoAnswer
 from simulator.errors import ServiceError
 from simulator.not_emulated import EmulationFailed, NotEmulated
@@ -191,7 +192,8 @@ def _remember(params: Mapping[str, Any], context: dict[str, Any], **_: Any) -> N
 
 
 def _take_over(model: OperationModel, context: dict[str, Any], **_: Any) -> tuple[AWSResponse, dict[str, Any]] | None:
-    if _outside:
+    if _outside or model.service_model.metadata.get("serviceFullName") == FULL_NAME:
+        # Not an AWS service: its client sends, and what it sends (an Invoke) is answered here.
         return None
     if not _active:
         raise NotEmulated(

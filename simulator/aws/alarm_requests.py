@@ -13,7 +13,7 @@ from typing import Any
 from simulator.aws.alarm_evaluation import COMPARISONS, TREATMENTS, AlarmRule
 from simulator.aws.alarms import Alarm
 from simulator.aws.composite_rule import parse_rule
-from simulator.aws.metric_queries import MetricStat, dimensions_of, parse_queries, valid_statistic
+from simulator.aws.metric_queries import MetricStat, check_expressions, dimensions_of, parse_queries, valid_statistic
 from simulator.aws.metric_store import series_key
 from simulator.errors import ServiceError
 from simulator.not_emulated import NotEmulated
@@ -50,6 +50,7 @@ def metric_alarm(params: Mapping[str, Any], *, arn: str, now_s: float) -> Alarm:
         periods = {stat.period_s for stat in stats}
         if len(periods) != 1:
             raise _refused("All metrics of an alarm must have the same Period.")
+        check_expressions(queries)
         period_s = periods.pop()
         stat = None
     else:

@@ -11,6 +11,7 @@ import base64
 import json
 from collections.abc import Mapping
 from functools import cache
+from inspect import signature
 from typing import Any
 
 import botocore.session
@@ -18,6 +19,7 @@ from moto.core.exceptions import JsonRESTError, ServiceException
 from moto.core.utils import camelcase_to_underscores
 from moto.dynamodb.models import DynamoDBBackend
 from moto.dynamodb.models.dynamo_type import DynamoType, Item
+from moto.dynamodb.models.table import Table
 from moto.dynamodb.responses import DynamoHandler
 
 from simulator.errors import ServiceError
@@ -67,8 +69,45 @@ class DynamoDbService:
             result = method().result
         except (ServiceException, JsonRESTError) as problem:
             raise _refusal(problem) from None
+        if operation == "CreateTable":
+            self._backend.tables[params["TableName"]].__class__ = _Table
         shown = _members(operation)
         return {key: _copied(value) for key, value in (result or {}).items() if key in shown and value is not None}
+
+
+class _Table(Table):
+    """moto's table, whose Query sorts every item there is; here only those that can be in the answer."""
+
+    _candidates: list[Item] | None = None
+
+    def query(self, hash_key: DynamoType | None, *args: Any, **more: Any) -> Any:
+        named = args[_INDEX_NAME] if len(args) > _INDEX_NAME else more.get("index_name")
+        attributes = {
+            key["AttributeName"]
+            for index in self.all_indexes()
+            if index.name == named
+            for key in index.schema
+            if key["KeyType"] == "HASH"
+        }
+        if named is None:
+            found = self.items.get(hash_key, {}) if hash_key is not None and self.range_key_attr else None
+            self._candidates = None if found is None else list(found.values())
+        elif attributes and self.range_key_attr:
+            every = (item for partition in self.items.values() for item in partition.values())
+            self._candidates = [item for item in every if attributes <= item.attrs.keys()]
+        try:
+            return super().query(hash_key, *args, **more)
+        finally:
+            self._candidates = None
+
+    def all_items(self) -> list[Item]:
+        if self._candidates is None:
+            return super().all_items()
+        return sorted(self._candidates, key=lambda item: (item.hash_key, item.range_key))
+
+
+_INDEX_NAME = list(signature(Table.query).parameters).index("index_name") - 2
+"""Where `index_name` stands among the positional arguments after `hash_key`."""
 
 
 class _Handler(DynamoHandler):

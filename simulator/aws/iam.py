@@ -42,11 +42,18 @@ class Roles:
         self._permissions = Permissions(stack.account_id, stack.region)
         self._account_id, self._region = stack.account_id, stack.region
         self._tags_of = tags_of
-        self._statements = _statements_by_role(stack)
-        self._queue_policies = _queue_policies(stack)
-        self._function_permissions = stack.of_type("AWS::Lambda::Permission")
+        self._statements: dict[str, tuple[Statement, ...]] = {}
+        self._queue_policies: dict[str, tuple[Statement, ...]] = {}
+        self._function_permissions: list[Resource] = []
+        self.add(stack)
         self._decided: dict[tuple[str, str, str], bool] = {}
         self._accepted: dict[tuple[str, str, str], bool] = {}
+
+    def add(self, stack: Stack) -> None:
+        """Add the roles and resource policies of one more stack of the account."""
+        self._statements |= _statements_by_role(stack)
+        self._queue_policies |= _queue_policies(stack)
+        self._function_permissions += stack.of_type("AWS::Lambda::Permission")
 
     def check(self, role_arn: str, session: str, service: str, operation: str, params: Mapping[str, Any]) -> None:
         """Raise ServiceError unless the role may make the call; `session` is the role session's name."""

@@ -97,6 +97,17 @@ def run_queries(
             results[query.id] = {
                 begin + slot * period_s: value for slot, value in enumerate(values) if value is not None
             }
+    _evaluate(queries, results, start_s=start_s, end_s=end_s)
+    return results
+
+
+def check_expressions(queries: Sequence[MetricQuery]) -> None:
+    """Raise ServiceError ValidationError for an expression that cannot be read: it is held against one datapoint each."""
+    _evaluate(queries, {query.id: {0: 1.0} for query in queries if query.stat is not None}, start_s=0, end_s=60)
+
+
+def _evaluate(queries: Sequence[MetricQuery], results: dict[str, TimeSeries], *, start_s: int, end_s: int) -> None:
+    """Add to `results`, which has the metrics, every expression's datapoints."""
     by_id = {query.id: query for query in queries}
     pending = [query for query in queries if query.expression is not None]
     while pending:
@@ -114,7 +125,6 @@ def run_queries(
                 raise ServiceError("ValidationError", f"Error in expression '{query.id}' [{problem}]") from None
             results[query.id] = value
             pending.remove(query)
-    return results
 
 
 def period_of(query: MetricQuery, by_id: Mapping[str, MetricQuery]) -> int:

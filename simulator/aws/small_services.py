@@ -6,7 +6,7 @@ Shapes: botocore models of the services.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -30,44 +30,44 @@ class StsService:
 
 
 class CloudFormationService:
-    """The one stack that is deployed, read only."""
+    """The stacks that are deployed, read only; without a name a request means the first."""
 
-    def __init__(self, stack: Stack, created_s: float) -> None:
-        self._stack, self._created = stack, datetime.fromtimestamp(created_s, UTC)
-        self._stack_id = f"arn:aws:cloudformation:{stack.region}:{stack.account_id}:stack/{stack.name}/emulated"
+    def __init__(self, stacks: Sequence[Stack], created_s: float) -> None:
+        self._stacks, self._created = stacks, datetime.fromtimestamp(created_s, UTC)
 
     def call(self, operation: str, params: Mapping[str, Any]) -> dict[str, Any]:
         """DescribeStacks, DescribeStackResources and ListStackResources; raises ServiceError for another stack's name."""
-        name = params.get("StackName", self._stack.name)
-        if name not in (self._stack.name, self._stack_id):
+        name = params.get("StackName", self._stacks[0].name)
+        stack = next((one for one in self._stacks if name in (one.name, _stack_id(one))), None)
+        if stack is None:
             raise ServiceError("ValidationError", f"Stack with id {name} does not exist")
         if operation == "DescribeStacks":
-            return {"Stacks": [self._described()]}
+            return {"Stacks": [self._described(stack)]}
         if operation == "DescribeStackResources":
             wanted = params.get("LogicalResourceId")
             return {
                 "StackResources": [
-                    one for one in self._resources("Timestamp") if wanted in (None, one["LogicalResourceId"])
+                    one for one in self._resources(stack, "Timestamp") if wanted in (None, one["LogicalResourceId"])
                 ]
             }
         if operation == "ListStackResources":
-            return {"StackResourceSummaries": self._resources("LastUpdatedTimestamp")}
+            return {"StackResourceSummaries": self._resources(stack, "LastUpdatedTimestamp")}
         raise NotEmulated(f"cloudformation {operation} is not emulated")
 
-    def _described(self) -> dict[str, Any]:
+    def _described(self, stack: Stack) -> dict[str, Any]:
         return {
-            "StackId": self._stack_id,
-            "StackName": self._stack.name,
+            "StackId": _stack_id(stack),
+            "StackName": stack.name,
             "CreationTime": self._created,
             "StackStatus": "CREATE_COMPLETE",
             "Parameters": [
                 {"ParameterKey": key, "ParameterValue": ",".join(value) if isinstance(value, list) else value}
-                for key, value in self._stack.parameters.items()
+                for key, value in stack.parameters.items()
             ],
-            "Outputs": [{"OutputKey": key, "OutputValue": str(value)} for key, value in self._stack.outputs.items()],
+            "Outputs": [{"OutputKey": key, "OutputValue": str(value)} for key, value in stack.outputs.items()],
         }
 
-    def _resources(self, time_name: str) -> list[dict[str, Any]]:
+    def _resources(self, stack: Stack, time_name: str) -> list[dict[str, Any]]:
         return [
             {
                 "LogicalResourceId": one.logical_id,
@@ -76,8 +76,12 @@ class CloudFormationService:
                 "ResourceStatus": "CREATE_COMPLETE",
                 time_name: self._created,
             }
-            for one in self._stack.resources.values()
+            for one in stack.resources.values()
         ]
+
+
+def _stack_id(stack: Stack) -> str:
+    return f"arn:aws:cloudformation:{stack.region}:{stack.account_id}:stack/{stack.name}/emulated"
 
 
 class ServiceQuotasService:

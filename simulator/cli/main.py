@@ -7,7 +7,15 @@ import sys
 import typer
 
 from quickstep.errors import InvalidSettings
-from simulator.cli import bench_command, invoke_command, serve_command, simulate_command, trace_command
+from simulator.cli import (
+    bench_command,
+    invoke_command,
+    migrate_command,
+    operate_commands,
+    serve_command,
+    simulate_command,
+    trace_command,
+)
 from simulator.cli.failures import UsageProblem
 from simulator.template_values import TemplateError
 
@@ -24,6 +32,9 @@ app.command("serve")(serve_command.serve)
 app.command("bench")(bench_command.bench)
 app.command("calibrate")(bench_command.calibrate)
 app.add_typer(trace_command.app, name="trace")
+app.command("migrate")(migrate_command.migrate)
+for command in ("status", "explain", "history", "plan", "watch", "pause", "resume", "pin", "wake", "doctor"):
+    app.command(command)(getattr(operate_commands, command))
 
 
 def main() -> None:

@@ -38,12 +38,15 @@ THE_WORD = "frozenset({word})"
 PERMITS = {"FAST_PATH": look.FAST_PATH, "NOTHING": look.NOTHING}
 IAM_PREFIXES = {
     "application-autoscaling": "application-autoscaling",
+    "cloudformation": "cloudformation",
     "cloudwatch": "cloudwatch",
     "dynamodb": "dynamodb",
     "events": "events",
+    "lambda": "lambda",
     "sagemaker": "sagemaker",
     "sagemaker-runtime": "sagemaker",
     "scheduler": "scheduler",
+    "sqs": "sqs",
     "stepfunctions": "states",
 }
 """Prefix of an IAM action for botocore's name of the service (service authorization reference)."""

@@ -396,6 +396,17 @@ def predictive(**configuration) -> dict:
     return {"PolicyType": "PredictiveScaling", "PredictiveScalingPolicyConfiguration": {**base, **configuration}}
 
 
+def broken_math(expression: str) -> dict:
+    """A customized metric whose expression CloudWatch refuses: nobody but CloudWatch reads it."""
+    stat = {"Metric": {"MetricName": "Waiting", "Namespace": "Own"}, "Stat": "Maximum"}
+    return {
+        "Metrics": [
+            {"Id": "waiting", "MetricStat": stat, "ReturnData": False},
+            {"Id": "half", "Expression": expression, "ReturnData": True},
+        ]
+    }
+
+
 MANY = [(float(n), float(n + 1), 1) for n in range(20)] + [(20.0, None, 1)]
 POLICIES = [
     # request, error, words of the message
@@ -453,6 +464,16 @@ POLICIES = [
         tracking(TargetValue=5.0, PredefinedMetricSpecification=HIGH_RESOLUTION, ScaleInCooldown=-1),
         "ValidationException",
         "ScaleInCooldown is -1",
+    ),
+    (
+        tracking(TargetValue=5.0, CustomizedMetricSpecification=broken_math("waiting / (copies")),
+        "ValidationException",
+        "Error in expression 'half'",
+    ),
+    (
+        tracking(TargetValue=5.0, CustomizedMetricSpecification=broken_math("waiting / copies")),
+        "ValidationException",
+        "Undefined variable 'copies'",
     ),
     ({"PolicyType": "PredictiveScaling"}, "ValidationException", "PredictiveScalingPolicyConfiguration is missing"),
     (predictive(MetricSpecifications=[]), "ValidationException", "has 0 entries"),

@@ -331,7 +331,7 @@ def test_a_component_that_moved_to_another_endpoint_is_registered_there_only(reg
 
 def test_the_default_target_is_remembered_beside_its_registration(registry):
     assert registry.default_target() is None
-    registry.remember_default_target(TARGET)
+    registry.remember_default_target(TARGET, marked=True)
     assert registry.default_target() == ("books", SUMMARY)
 
 

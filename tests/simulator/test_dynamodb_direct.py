@@ -113,6 +113,38 @@ def test_every_answer_and_refusal_is_moto_s():
         assert ours == theirs, (operation, params)
 
 
+def test_queries_of_many_partitions_are_moto_s_page_by_page_in_both_directions():
+    rows = [
+        {
+            "pk": {"S": f"p{number % 7}"},
+            "sk": {"S": f"s{number * 37 % 50:02d}"},
+            **({"due": {"S": "LOOP" if number % 3 else "OTHER"}, "at_s": {"N": str(number * 13 % 40)}} if number % 4 else {}),
+        }
+        for number in range(50)
+    ]  # fmt: skip
+    calls: list[tuple[str, dict[str, Any]]] = [("CreateTable", TABLE)]
+    calls += [("PutItem", {**T, "Item": row}) for row in rows]
+    for forward in (True, False):
+        for start in ({}, {"ExclusiveStartKey": {"pk": {"S": "p2"}, "sk": {"S": "s20"}}}):
+            values = {":p": {"S": "p2"}, ":s": {"S": "s05"}}
+            condition = "pk = :p AND sk > :s"
+            page = {"Limit": 3, "ScanIndexForward": forward, **start}
+            calls.append(
+                ("Query", {**T, **page, "KeyConditionExpression": condition, "ExpressionAttributeValues": values})
+            )
+        due = {":d": {"S": "LOOP"}, ":t": {"N": "25"}}
+        condition = "due = :d AND at_s <= :t"
+        page = {"IndexName": "due", "Limit": 5, "ScanIndexForward": forward}
+        calls.append(("Query", {**T, **page, "KeyConditionExpression": condition, "ExpressionAttributeValues": due}))
+    nobody = {":p": {"S": "nobody"}}
+    calls.append(("Query", {**T, "KeyConditionExpression": "pk = :p", "ExpressionAttributeValues": nobody}))
+    wrong = {**T, "IndexName": "none", "KeyConditionExpression": "pk = :p", "ExpressionAttributeValues": nobody}
+    calls.append(("Query", wrong))
+    expected, found = through_http(calls), directly(calls)
+    assert found[-8:] == expected[-8:]
+    assert sum(len(one.get("Items", ())) for one in found[-8:]) > 15
+
+
 def test_what_is_read_or_written_shares_nothing_with_the_table():
     service = DynamoDbService()
     service.call("CreateTable", TABLE)

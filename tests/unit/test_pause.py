@@ -71,3 +71,28 @@ def test_pinned_means_exactly_that_count_beyond_bounds_budget_and_load(pin, load
 def test_each_direction_can_be_suspended(load, suspension, wanted, reason):
     decision = decided([load] * 60, 8, goal=target(suspension=suspension))
     assert (decision.desired, decision.reason) == (wanted, reason)
+
+
+@pytest.mark.parametrize(("load", "would"), [(0, 1), (40, 8), (400, 20)])
+def test_a_shadowed_target_is_decided_about_in_full_and_left_as_it_is(load, would):
+    """Eight copies of five requests: the same load moves a target that is not shadowed to `would`."""
+    live, shadowed = (decided([load] * 100, 8, goal=target(shadow=shadow)) for shadow in (False, True))
+    last = shadowed.steps[-1]
+    assert (shadowed.desired, last.reason, last.inputs["would"]) == (8, Reason.SHADOW, live.desired)
+    assert shadowed.state.shadow_wish == live.desired
+    assert (live.desired > 8, live.desired < 8) == (would > 8, would < 8)
+    assert shadowed.steps[:-1] == live.steps[:-1]
+
+
+def test_a_shadowed_target_never_counts_as_hot_and_is_looked_at_again_while_the_two_differ():
+    differs = decided([400] * 60, 8, goal=target(shadow=True))
+    agrees = decided([40] * 60, 8, goal=target(shadow=True))
+    assert not differs.hot and differs.look_again_at_s == NOW_S + 60
+    assert agrees.steps[-1].look_again_at_s is None
+
+
+def test_a_pause_comes_before_the_shadow_and_leaving_the_shadow_forgets_it():
+    paused = decided([400] * 60, 8, goal=target(shadow=True), state=steady(8, paused_until_s=FOREVER))
+    assert paused.reason is Reason.PAUSED
+    left = decided([40] * 60, 8, state=steady(8, shadow_wish=12))
+    assert left.state.shadow_wish is None

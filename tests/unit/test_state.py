@@ -39,6 +39,7 @@ FULL = TargetState(
     startup_s=(90.0, 100.5),
     paused_until_s=float("inf"),
     pinned=0,
+    shadow_wish=3,
     manual=Change(15.0, 1, 4, "ann", hold_s=60.0),
     last_reason="Demand",
     last_look_s=16.0,

@@ -91,6 +91,10 @@ class AccessDenied(AwsRefused):
     """The role lacks a permission, or the resource lacks the tag that the permission asks for."""
 
 
+class ManagedElsewhere(AwsRefused):
+    """The endpoint or component has another Quickstep stack's tag, so our role may not change it: two stacks claim it."""
+
+
 class Rejected(AwsRefused):
     """AWS found the request invalid for a reason that has no class of its own."""
 

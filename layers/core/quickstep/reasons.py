@@ -46,6 +46,7 @@ class Reason(StrEnum):
     MANUAL_WISH = "ManualWish"
     BUDGET = "BudgetCap"
     PAUSED = "Paused"
+    SHADOW = "Shadow"
     PINNED = "Pinned"
     SUSPENDED = "Suspended"
 

@@ -1,4 +1,4 @@
-"""The operator's hand: priority, budget, pause and pin of a target (`QuickstepOptions` of RegisterScalableTarget)."""
+"""The operator's hand: priority, budget, shadow, pause and pin of a target (`QuickstepOptions` of RegisterScalableTarget)."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def check(options: Mapping[str, Any], bounds: tuple[int, int]) -> None:
 
 
 def with_target_options(target: ScalableTarget, options: Mapping[str, Any]) -> ScalableTarget:
-    """The target with its priority, budget and price; what is not given stays, 0 dollars takes budget or price away."""
+    """The target with its priority, budget, price and shadow; what is not given stays, 0 dollars takes budget or price away."""
     budget = options.get("BudgetUsdPerHour", target.budget_usd_per_hour) or None
     price = options.get("InstanceUsdPerHour", target.hourly_cost_usd) or None
     if budget is not None and price is None:
@@ -42,6 +42,7 @@ def with_target_options(target: ScalableTarget, options: Mapping[str, Any]) -> S
         priority=options.get("Priority", target.priority),
         budget_usd_per_hour=None if budget is None else float(budget),
         hourly_cost_usd=None if price is None else float(price),
+        shadow=options.get("Shadow", target.shadow),
     )
 
 
@@ -79,6 +80,8 @@ def described(target: ScalableTarget, state: TargetState | None, now_s: float) -
         found["BudgetUsdPerHour"] = target.budget_usd_per_hour
     if target.hourly_cost_usd is not None:
         found["InstanceUsdPerHour"] = target.hourly_cost_usd
+    if target.shadow:
+        found["Shadow"] = True
     if state is None:
         return found
     if state.paused_until_s is not None and state.paused_until_s > now_s:

@@ -46,6 +46,12 @@ def put(params: Mapping[str, Any], context: ControlContext) -> dict[str, Any]:
     return {}
 
 
+def check(params: Mapping[str, Any], tid: TargetId, context: ControlContext) -> None:
+    """Raise ValidationException for a new scheduled action that `put` would refuse by its own members. Changes nothing."""
+    action = _record(params, tid, context, None)
+    _check_times(action, parse_schedule(action.schedule, action.timezone), context.now_s)
+
+
 def delete(params: Mapping[str, Any], context: ControlContext) -> dict[str, Any]:
     """Delete a scheduled action and its schedule."""
     tid = target_id(params)

@@ -42,9 +42,9 @@ def register(params: Mapping[str, Any], context: ControlContext) -> dict[str, An
         if found is None:
             _check_limit(tid, context)
         _check_tag_count(params, context)
-        claims.refuse_foreign(tid, endpoint, context)
         target = _target(params, tid, (endpoint, variant), bounds, found[1] if found else None)
         target = hand.with_target_options(target, params.get("QuickstepOptions") or {})
+        claims.refuse_foreign(target, context)
         # Also of a registration that was cut off before its target was written.
         before = context.records.registration_record(tid.resource_id)
         registration = _registration(params, tid, endpoint, context, before)

@@ -28,10 +28,11 @@ def foreign_scaler(target_id: TargetId) -> str | None:
             ResourceIds=[target_id.resource_id],
             ScalableDimension=str(target_id.dimension),
         )
-    return next((words for words in map(_describe, answer.get("ScalableTargets") or ()) if words), None)
+    return next((words for words in map(live_target, answer.get("ScalableTargets") or ()) if words), None)
 
 
-def _describe(row: Mapping[str, Any]) -> str | None:
+def live_target(row: Mapping[str, Any]) -> str | None:
+    """What a row of DescribeScalableTargets does, in words; None if it is fully suspended."""
     suspended = row.get("SuspendedState") or {}
     live = [name for key, name in _KINDS if not suspended.get(key)]
     if not live:

@@ -76,6 +76,7 @@ ADDED_SHAPES: Mapping[str, Mapping[str, Any]] = {
         PausedForSeconds="QuickstepPauseSeconds",
         Pinned="QuickstepFlag",
         PinnedCapacity="QuickstepCapacity",
+        Shadow="QuickstepFlag",
     ),
     "QuickstepPolicyOptions": _structure(
         HighAlarmDatapoints="QuickstepPeriods",

@@ -16,6 +16,7 @@ from typing import Any
 from quickstep.gateways.autoscaling_model import SERVICE, description
 
 _REGION = re.compile(r"\.lambda-url\.([a-z0-9-]+)\.on\.aws")
+FULL_NAME = "Quickstep control API"
 _ATTEMPTS = 4
 """Every operation may be repeated; a target that is being changed (ConcurrentUpdateException) the caller repeats."""
 
@@ -60,8 +61,9 @@ def make(
 
 def _described(url: str | None) -> Mapping[str, Any]:
     found = deepcopy(dict(description()))
-    if url is not None:
-        found["metadata"] = {**found["metadata"], "signingName": "lambda"}
+    # Who looks at a client sees whose it is: it is not Application Auto Scaling that answers.
+    own = {"serviceFullName": FULL_NAME} | ({"signingName": "lambda"} if url is not None else {})
+    found["metadata"] = {**found["metadata"], **own}
     return found
 
 

@@ -17,14 +17,15 @@ def request_look(endpoint: str) -> None:
     _put(_entry(LOOK_REQUESTED, {"endpointName": endpoint}), f"ask for a look at endpoint {endpoint}")
 
 
-def request_wake(component: str, waiting: int) -> None:
-    """Have OnAlarm wake `component` now; `waiting` requests (at least 1) wait for it. Raises as `request_look`."""
+def request_wake(component: str, waiting: int | None) -> None:
+    """Have OnAlarm wake `component` now, for `waiting` requests (at least 1; None = not known). Raises as `request_look`."""
     _put(wake_entry(component, waiting), f"wake inference component {component}")
 
 
-def wake_entry(component: str, waiting: int) -> dict[str, str]:
-    """What PutEvents is given to wake `component`."""
-    return _entry(WAKE_REQUESTED, {"resourceId": f"inference-component/{component}", "waitingRequests": waiting})
+def wake_entry(component: str, waiting: int | None) -> dict[str, str]:
+    """What PutEvents is given to wake `component`; `waiting` as in `request_wake`."""
+    known = {} if waiting is None else {"waitingRequests": waiting}
+    return _entry(WAKE_REQUESTED, {"resourceId": f"inference-component/{component}", **known})
 
 
 def check_taken(answer: Mapping[str, Any], what: str) -> None:

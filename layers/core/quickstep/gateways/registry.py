@@ -325,19 +325,28 @@ class Registry:
         before = answer.get("Attributes", {}).get("began_s")
         return float(before["N"]) if before else None
 
+    def last_reconciled_s(self) -> float | None:
+        """When the last reconciliation began; None if there was none."""
+        item = self._get("RECONCILE", "WATERMARK")
+        return float(item["began_s"]["N"]) if item else None
+
     def default_target(self) -> tuple[str, TargetId] | None:
         """Endpoint and id of the target that the template's parameters registered last; None if there was none."""
         return self._where("RECONCILE", "DEFAULT")
 
-    def default_registration(self) -> ScalableTarget | None:
-        """The target as the template's parameters described it last; None if that is not known."""
+    def default_registration(self) -> tuple[ScalableTarget, bool] | None:
+        """The target as the template's parameters described it last, and whether it has our tag; None if not known."""
         item = self._get("RECONCILE", "DEFAULT")
-        document = json.loads(item["doc"]["S"]).get("target") if item is not None else None
-        return None if document is None else target_from_document(document)
+        document = json.loads(item["doc"]["S"]) if item is not None else {}
+        if "target" not in document:
+            return None
+        # A document of an older version was written when the tag was there.
+        return target_from_document(document["target"]), document.get("marked", True)
 
-    def remember_default_target(self, target: ScalableTarget) -> None:
-        """Note that `target` is the one of the template's parameters, as they describe it."""
-        self._put("RECONCILE", "DEFAULT", _whereabouts(target) | {"target": target_to_document(target)})
+    def remember_default_target(self, target: ScalableTarget, *, marked: bool) -> None:
+        """Note that `target` is the one of the template's parameters, as they describe it, and whether it has our tag."""
+        document = {"target": target_to_document(target), "marked": marked}
+        self._put("RECONCILE", "DEFAULT", _whereabouts(target) | document)
 
     # --- DynamoDB --------------------------------------------------------------------------------------------------
 

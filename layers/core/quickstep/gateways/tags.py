@@ -12,7 +12,8 @@ MANAGED = "quickstep:managed"
 def mark_managed(target: ScalableTarget, *, stack: str) -> tuple[str, ...]:
     """Tag the target's endpoint and component as managed by `stack`; return the ARNs that were tagged.
 
-    Setting the tag again is harmless. Another stack's tag is replaced: who registers last may write.
+    Setting the tag again is harmless. Another stack's tag would be replaced: ask
+    `ownership.managing_stacks` first.
     Raises the errors of `refusals`, `EndpointNotFound` and `ComponentNotFound` among them.
     """
     sagemaker = client("sagemaker")

@@ -155,6 +155,8 @@ class TargetState:
     """Operator's pause: no change before this moment; `inf` = until resumed; None = not paused."""
     pinned: int | None = None
     """Operator's pin: exactly this count; None = not pinned."""
+    shadow_wish: int | None = None
+    """Of a shadowed target: the count that would have been set at the last look; None = not shadowed."""
     manual: Change | None = None
     """Last change that somebody else made; honoured as a floor for a while."""
     last_reason: str | None = None

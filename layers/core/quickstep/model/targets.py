@@ -171,6 +171,8 @@ class ScalableTarget:
     hourly_cost_usd: float | None = None
     """Price of one instance-hour, for the record's $/h; None if not known."""
     budget_usd_per_hour: float | None = None
+    shadow: bool = False
+    """Decisions are taken and recorded beside somebody else's scaling, and nothing is changed."""
 
     @property
     def target_per_copy(self) -> float | None:

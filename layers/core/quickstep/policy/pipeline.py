@@ -226,6 +226,7 @@ _HOLDING = frozenset(
 _NO_ROOM_ABOVE = frozenset(
     {
         Reason.PAUSED,
+        Reason.SHADOW,
         Reason.PINNED,
         Reason.SUSPENDED,
         Reason.FOREIGN_ACTOR,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from quickstep import clock
+from quickstep import clock, telemetry
 from quickstep.capacity import startup
 from quickstep.capacity.plan import copies_per_instance_of
 from quickstep.capacity.progress import backed_off
@@ -17,13 +17,14 @@ from quickstep.errors import (
     InsufficientCapacity,
     LeaseLost,
     ManagedByEndpoint,
+    ManagedElsewhere,
     NotEnoughHardware,
     OutcomeUnknown,
     QuotaExceeded,
     Rejected,
     Throttled,
 )
-from quickstep.gateways import autoscaling, sagemaker
+from quickstep.gateways import autoscaling, ownership, sagemaker
 from quickstep.gateways.registry import Registry
 from quickstep.model.activity import ActivityStatus
 from quickstep.model.loop import Lease
@@ -62,7 +63,8 @@ def queued(wish: Wish, state: TargetState) -> TargetState:
 class Actor:
     """Carries out one plan under one lease."""
 
-    def __init__(self, registry: Registry, lease: Lease, endpoint: Endpoint, now_s: float) -> None:
+    def __init__(self, registry: Registry, lease: Lease, endpoint: Endpoint, now_s: float, *, stack: str) -> None:
+        self._stack = stack
         self._registry = registry
         self._lease = lease
         self._endpoint = endpoint
@@ -100,7 +102,8 @@ class Actor:
             self._refused[ask.target_id] = Held(Reason.NOT_SCALABLE_NOW, str(error))
             return asked
         except AwsRefused as error:
-            return self._refuse(error, ask.target_id, state, activity_id, self._room(error, ask, wish))
+            told = self._explained(error, ask.target_id)
+            return self._refuse(told, ask.target_id, state, activity_id, self._room(told, ask, wish))
         self._asked.append(f"{ask.component}: {ask.before} → {ask.wanted} copies")
         return replace(asked, ask=replace(intent, accepted=True))
 
@@ -147,7 +150,8 @@ class Actor:
                 return memory.with_variant(ask.variant, replace(variant, managed=managed, backoff=backoff)), states
             return self._refuse_instances(error, ask, by_id, states, memory, activity_id)
         except AwsRefused as error:
-            return self._refuse_instances(error, ask, by_id, states, memory, activity_id)
+            told = self._explained(error, concerned[0])
+            return self._refuse_instances(told, ask, by_id, states, memory, activity_id)
         self._asked.append(f"{ask.variant}: {ask.before} → {ask.wanted} instances")
         intent = replace(intent, accepted=True)
         if ask.target_id is not None:
@@ -203,6 +207,24 @@ class Actor:
                 f"only {left_s:.0f} s of endpoint {self._endpoint.name}'s lease are left: not writing any more"
             )
 
+    def _explained(self, error: AwsRefused, target_id: TargetId) -> AwsRefused:
+        """The refusal, or that another stack's tag is why our role may not write: IAM itself does not say so."""
+        if not isinstance(error, AccessDenied):
+            return error
+        try:
+            others = ownership.managing_stacks(target_id, self._endpoint.name)
+        except AwsRefused as problem:
+            history.warn("cannot read who manages a target", target=str(target_id), error=str(problem))
+            return error
+        for what, other in sorted(others.items()):
+            if other != self._stack:
+                telemetry.count("ManagedElsewhere")
+                return ManagedElsewhere(
+                    f"{what} is managed by Quickstep stack {other} (tag quickstep:managed): two stacks claim it; deregister "
+                    "it in one of them"
+                )
+        return error
+
     def _foreign(self, target_id: TargetId) -> str | None:
         """Who else scales this target. If we may not ask, nobody is known to."""
         try:
@@ -219,6 +241,7 @@ _REASONS: tuple[tuple[type[AwsRefused], Reason], ...] = (
     (InsufficientCapacity, Reason.INSUFFICIENT_CAPACITY),
     (NotEnoughHardware, Reason.INSUFFICIENT_CAPACITY),
     (Throttled, Reason.THROTTLED),
+    (ManagedElsewhere, Reason.FOREIGN_ACTOR),
 )
 
 

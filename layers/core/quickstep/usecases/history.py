@@ -77,7 +77,13 @@ def record(
         facts = {"word": str(plan.word), "why": plan.why, "unread": list(seen.unread)} | _instances(wish, seen)
         telemetry.record_decision(decision_record(decision, outcome=outcome, outcome_detail=detail, facts=facts))
         reason = held.reason if held is not None else decision.reason
-        if outcome in ("held", "refused") and str(reason) != before.state(target_id).last_reason and reason in TELLING:
+        if decision.steps[-1].reason is Reason.SHADOW:
+            if decision.state.shadow_wish != before.state(target_id).shadow_wish:
+                told = Held(Reason.SHADOW, decision.steps[-1].detail)
+                record_not_scaled(registry, target_id, told, now_s, number=number, decision=decision)
+        elif (
+            outcome in ("held", "refused") and str(reason) != before.state(target_id).last_reason and reason in TELLING
+        ):
             record_not_scaled(
                 registry,
                 target_id,

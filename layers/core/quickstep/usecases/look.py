@@ -10,29 +10,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from quickstep import clock
-from quickstep.capacity.plan import EndpointView, copies_per_instance_of, plan_endpoint
-from quickstep.capacity.progress import (
-    Note,
-    follow_copies,
-    follow_instances,
-    mark_empty,
-    notice_foreign_change,
-)
 from quickstep.errors import EndpointNotFound
 from quickstep.gateways.registry import EndpointRecord, Registry
 from quickstep.model.activity import ActivityStatus
 from quickstep.model.decision import Decision
 from quickstep.model.loop import Lease, NextWord
-from quickstep.model.observation import Component, Endpoint
 from quickstep.model.plan import EndpointPlan, Held, Wish
-from quickstep.model.state import EndpointState, TargetState
+from quickstep.model.state import TargetState
 from quickstep.model.targets import TargetId
-from quickstep.policy.pipeline import decide
 from quickstep.reasons import Reason
 from quickstep.settings import Settings
 from quickstep.usecases import history
 from quickstep.usecases.act import Acted, Actor
-from quickstep.usecases.gather import Gathered, gather
+from quickstep.usecases.consider import consider
 
 LEASE_S = 30.0
 """Longer than any Lambda of ours may run (20 s): a holder that hangs is killed before its lease can be taken."""
@@ -79,45 +69,24 @@ def look(
 def _look(
     endpoint: str, lease: Lease, permit: frozenset[NextWord], registry: Registry, settings: Settings
 ) -> LookOutcome:
-    # 1 gather
+    # 1 gather, 2 decide
     record = registry.read_endpoint(endpoint)
     now_s = clock.now_s()
     if not record.targets:
         why = f"no scalable target of endpoint {endpoint} is registered"
         return LookOutcome(NextWord.SETTLED, 1, why, record.loop.poke_seq, None)
     try:
-        seen = gather(record, now_s)
+        considered = consider(record, now_s, settings)
     except EndpointNotFound as error:
         return _gone(record, registry, lease, now_s, str(error))
-
-    # 2 decide
-    endpoint_state, endpoint_notes = _follow_endpoint(seen, now_s)
-    states, notes = _follow_targets(record, seen, now_s)
-    wishes = tuple(
-        Wish(
-            record.targets[tid],
-            _decide(record, seen, states[tid], tid, now_s, settings),
-            seen.observations[tid].component,
-        )
-        for tid in sorted(seen.observations)
-    )
-    view = EndpointView(
-        seen.endpoint,
-        endpoint_state,
-        seen.components,
-        wishes,
-        now_s,
-        seen.alarms,
-        components_known=not any(text.startswith("components of ") for text in seen.unread),
-    )
-    plan = plan_endpoint(view)
-    endpoint_state = mark_empty(endpoint_state, plan.empty_variants, now_s)
+    seen, wishes, plan = considered.seen, considered.wishes, considered.plan
+    endpoint_state = considered.endpoint_state
 
     # 3 apply
-    for tid, target_notes in notes.items():
+    for tid, target_notes in considered.notes.items():
         history.close_activities(registry, tid, record.state(tid), target_notes, now_s)
-    history.tell(endpoint, endpoint_notes, now_s)
-    actor = Actor(registry, lease, seen.endpoint, now_s)
+    history.tell(endpoint, considered.endpoint_notes, now_s)
+    actor = Actor(registry, lease, seen.endpoint, now_s, stack=settings.stack_name)
     acted = (
         actor.carry_out(plan, wishes, endpoint_state) if plan.word in permit else Acted.nothing(wishes, endpoint_state)
     )
@@ -135,50 +104,6 @@ def _look(
         decisions=tuple(w.decision for w in wishes),
         acted=acted.asked,
     )
-
-
-def _decide(
-    record: EndpointRecord, seen: Gathered, state: TargetState, target_id: TargetId, now_s: float, settings: Settings
-) -> Decision:
-    observation = seen.observations[target_id]
-    per_instance = 1 if observation.component is None else _per_instance(observation.component, seen.endpoint)
-    return decide(
-        record.targets[target_id],
-        observation,
-        state,
-        now_s,
-        copies_per_instance=per_instance,
-        scaling_enabled=settings.scaling_enabled,
-    )
-
-
-def _per_instance(component: Component, endpoint: Endpoint) -> int | None:
-    return copies_per_instance_of(component, endpoint.variant(component.variant))
-
-
-def _follow_endpoint(seen: Gathered, now_s: float) -> tuple[EndpointState, tuple[Note, ...]]:
-    state, notes = seen.endpoint_state, []
-    for variant in seen.endpoint.variants:
-        dipped = any(
-            c.variant == variant.name and c.is_stable and c.current_copies < c.desired_copies for c in seen.components
-        )
-        memory, told = follow_instances(state.variant(variant.name), variant, seen.endpoint, now_s, dipped=dipped)
-        notes.extend(told)
-        if memory != state.variant(variant.name):
-            state = state.with_variant(variant.name, memory)
-    return state, tuple(notes)
-
-
-def _follow_targets(
-    record: EndpointRecord, seen: Gathered, now_s: float
-) -> tuple[dict[TargetId, TargetState], dict[TargetId, tuple[Note, ...]]]:
-    states, notes = {}, {}
-    for target_id, observation in seen.observations.items():
-        state, followed = follow_copies(record.state(target_id), observation, now_s)
-        state, noticed = notice_foreign_change(state, observation, now_s, deployed=seen.deployed)
-        states[target_id] = state
-        notes[target_id] = followed + noticed
-    return states, notes
 
 
 def _with_last_reasons(acted: Acted, plan: EndpointPlan, wishes: tuple[Wish, ...]) -> Acted:

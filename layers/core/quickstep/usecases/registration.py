@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from quickstep import telemetry
 from quickstep.errors import AwsRefused
-from quickstep.gateways import tags
+from quickstep.gateways import ownership, tags
 from quickstep.gateways.registry import Registry
 from quickstep.model.targets import ScalableTarget
 from quickstep.settings import Settings
@@ -26,25 +26,33 @@ def ensure_default_target(registry: Registry, settings: Settings) -> ScalableTar
     if target is None:
         return None
     stored = registry.read_endpoint(target.endpoint).targets.get(target.target_id)
-    last = registry.default_registration()
+    last, marked = registry.default_registration() or (None, False)
     if last is not None and last.target_id != target.target_id:
         last = None
-    if stored is not None and last == target:
+    if stored is not None and last == target and marked:
         return stored
     wanted = merged(last, target, stored)
     if wanted != stored:
         registry.put_target(wanted)
-    if mark(target, stack=settings.stack_name):
-        registry.remember_default_target(target)
+    now_marked = mark(target, stack=settings.stack_name)
+    if (last, marked) != (target, now_marked):
+        registry.remember_default_target(target, marked=now_marked)
     return wanted
 
 
 def mark(target: ScalableTarget, *, stack: str) -> bool:
     """Tag what `target` is about, so that our roles may write to it; False if that is not possible yet.
 
-    An endpoint or component that does not exist yet is registered all the same; Reconcile tags it a minute later.
+    An endpoint or component that does not exist yet is registered all the same; Reconcile tags it a minute later. What has
+    another stack's tag keeps it: that stack goes on scaling it, ours may not, and says so until one of them gives it up.
     """
     try:
+        for what, other in sorted(ownership.managing_stacks(target.target_id, target.endpoint).items()):
+            if other != stack:
+                told = {"target": str(target.target_id), "resource": what, "managed_by": other}
+                telemetry.logger().error("another stack manages the target", extra=told)
+                telemetry.count("ManagedElsewhere")
+                return False
         tags.mark_managed(target, stack=stack)
     except AwsRefused as error:
         telemetry.logger().warning(
