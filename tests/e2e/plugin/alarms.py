@@ -58,7 +58,7 @@ class AlarmBridge:
         """Mirror what was put or deleted since the last time, states set by hand, and metrics of MiniStack's own."""
         world = self._connected()
         self._take_metrics()
-        present = {name: record for name, record in list(theirs._alarms.items())}
+        present = dict(theirs._alarms.items())
         for name in sorted(self._mirrored.keys() - present.keys()):
             del self._mirrored[name]
             self._state.pop(name, None)
@@ -178,9 +178,7 @@ class AlarmBridge:
                 if count > 0:
                     sample = Sample(point["Timestamp"], low, high, total, count)
                     series = series_key(key[0], key[1], point.get("Dimensions") or {})
-                    world.cloudwatch.metrics.add(
-                        series, sample, visible_at_s=world.clock.now_s, high_resolution=False
-                    )
+                    world.cloudwatch.metrics.add(series, sample, visible_at_s=world.clock.now_s, high_resolution=False)
 
 
 def _typed_query(query: dict[str, Any]) -> dict[str, Any]:

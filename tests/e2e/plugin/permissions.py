@@ -12,9 +12,9 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, TextIO
 
-from ministack.core import iam_actions
+from ministack.core import iam_actions, iam_evaluator
 from ministack.services import tagging
 from world import World
 
@@ -26,8 +26,8 @@ ALARM_CALLS = ("DescribeAlarms", "DeleteAlarms", "ListTagsForResource")
 _INVOCATION = re.compile(r"/endpoints/([^/]+)/invocations")
 
 
-def register(world: World) -> None:
-    """Teach MiniStack's enforcement the services of `world`."""
+def register(world: World, denials: TextIO) -> None:
+    """Teach MiniStack's enforcement the services of `world`; every call it refuses becomes one JSON line in `denials`."""
     permissions = Permissions(world.scene.account, world.scene.region)
     for service in OURS:
         iam_actions.SERVICE_TO_IAM_NAMESPACE[service] = service
@@ -59,8 +59,22 @@ def register(world: World) -> None:
         if action == "sagemaker:InvokeEndpoint":
             return {}
         keys = _needed(permissions, service, action.split(":", 1)[1], body).keys
-        return {name: values[0] if name.startswith("aws:requesttag/") else list(values) for name, values in keys.items()}
+        return {
+            name: values[0] if name.startswith("aws:requesttag/") else list(values) for name, values in keys.items()
+        }
 
+    enforce_before = iam_evaluator.enforce
+
+    def enforce(access_key: str, action: str, *rest: Any, **named: Any) -> Any:
+        refused = enforce_before(access_key, action, *rest, **named)
+        if refused is not None:
+            principal = getattr(refused, "principal_arn", "") or "unknown"
+            record = {"principal": principal, "action": action, "resource": named.get("resource_arn", "*")}
+            denials.write(json.dumps(record) + "\n")
+            denials.flush()
+        return refused
+
+    iam_evaluator.enforce = enforce
     iam_actions.extract_resource_arn = extract_resource_arn
     iam_actions.request_tag_context = request_tag_context
 
@@ -69,7 +83,9 @@ def _needed(permissions: Permissions, service: str, operation: str, body: bytes)
     """What the call needs. MiniStack asks about one resource per call, so a call that needs two is refused here."""
     needed = permissions.needed(service, operation, json.loads(body or b"{}"))
     if len(needed) != 1:
-        raise NotImplementedError(f"{service} {operation} needs {len(needed)} permissions; MiniStack checks one per call")
+        raise NotImplementedError(
+            f"{service} {operation} needs {len(needed)} permissions; MiniStack checks one per call"
+        )
     return needed[0]
 
 

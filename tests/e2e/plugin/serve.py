@@ -1,4 +1,4 @@
-"""MiniStack with SageMaker, alarm events and Application Auto Scaling: `python serve.py --template … --calls …`.
+"""MiniStack with SageMaker, alarm events and Application Auto Scaling: `python serve.py --template … --records …`.
 
 MiniStack takes its own settings from the environment (GATEWAY_PORT, AUTH, MINISTACK_REGION, MINISTACK_ACCOUNT_ID). Private names of the pinned version are used in this folder; `check_pin` says so when it moves.
 """
@@ -12,7 +12,7 @@ import os
 import sys
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 ROOT = Path(__file__).resolve().parents[3]
 # Not by PYTHONPATH: the functions' processes inherit the environment, and must find quickstep in the deployed layer.
@@ -26,10 +26,12 @@ from hypercorn.asyncio import serve  # noqa: E402
 from hypercorn.config import Config  # noqa: E402
 from ministack import app  # noqa: E402
 from ministack.core.responses import set_request_account_id, set_request_region  # noqa: E402
-from world import Scene, World, open_calls  # noqa: E402
+from world import Scene, World  # noqa: E402
 
 PINNED = "1.5.33"
 TICK_S = 0.1
+CALLS = "sagemaker-calls.jsonl"
+DENIALS = "denials.jsonl"
 
 logger = logging.getLogger("quickstep")
 
@@ -38,7 +40,7 @@ def main() -> None:
     """Serve until terminated."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--template", type=Path, required=True, help="the built template, for its resource types")
-    parser.add_argument("--calls", type=Path, required=True, help="folder for sagemaker-calls.jsonl")
+    parser.add_argument("--records", type=Path, required=True, help="folder for what is written down: CALLS, DENIALS")
     parser.add_argument("--endpoint", required=True)
     parser.add_argument("--component", required=True)
     given = parser.parse_args()
@@ -46,14 +48,15 @@ def main() -> None:
     unknown = resource_types.accept_unknown(given.template)
     resource_types.read_yaml_machines()
     logger.info("resource types without effect here: %s", ", ".join(unknown) or "none")
-    scene = Scene(
-        os.environ["MINISTACK_ACCOUNT_ID"], os.environ["MINISTACK_REGION"], given.endpoint, given.component
-    )
-    with open_calls(given.calls) as calls:
+    scene = Scene(os.environ["MINISTACK_ACCOUNT_ID"], os.environ["MINISTACK_REGION"], given.endpoint, given.component)
+    with (
+        (given.records / CALLS).open("w", encoding="utf-8") as calls,
+        (given.records / DENIALS).open("w", encoding="utf-8") as denials,
+    ):
         config = Config()
         config.bind = [f"127.0.0.1:{os.environ['GATEWAY_PORT']}"]
         config.keep_alive_timeout = 75
-        asyncio.run(serve(_with_world(app.app, scene, calls), config))
+        asyncio.run(serve(_with_world(app.app, scene, calls, denials), config))
 
 
 def check_pin() -> None:
@@ -63,25 +66,25 @@ def check_pin() -> None:
         sys.exit(f"this plug-in is written for ministack {PINNED} and {found} is installed; see docs/e2e.md")
 
 
-def _with_world(inner: Any, scene: Scene, calls: Any) -> Any:
+def _with_world(inner: Any, scene: Scene, calls: TextIO, denials: TextIO) -> Any:
     """MiniStack's application, with a world that begins when the server does and lives on its event loop."""
     running: list[asyncio.Task[None]] = []
 
     async def application(scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "lifespan" and not running:
-            running.append(asyncio.get_running_loop().create_task(_live(scene, calls)))
+            running.append(asyncio.get_running_loop().create_task(_live(scene, calls, denials)))
         await inner(scope, receive, send)
 
     return application
 
 
-async def _live(scene: Scene, calls: Any) -> None:
+async def _live(scene: Scene, calls: TextIO, denials: TextIO) -> None:
     set_request_account_id(scene.account)
     set_request_region(scene.region)
     bridge = AlarmBridge()
     world = World(scene, emit_event=bridge.emit, run_action=bridge.act, calls=calls)
     bridge.connect(world)
-    permissions.register(world)
+    permissions.register(world, denials)
     answers.register(world)
     logger.info("endpoint %s with component %s is in service", scene.endpoint, scene.component)
     while True:

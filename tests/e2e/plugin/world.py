@@ -11,7 +11,6 @@ import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, TextIO
 
 import numpy as np
@@ -164,8 +163,3 @@ def plain(value: Any) -> Any:
     if isinstance(value, np.generic):
         return value.item()
     raise TypeError(f"{type(value).__name__} has no JSON form")
-
-
-def open_calls(folder: Path) -> TextIO:
-    """The file that every SageMaker call is written to."""
-    return (folder / "sagemaker-calls.jsonl").open("w", encoding="utf-8")
