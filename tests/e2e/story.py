@@ -19,7 +19,7 @@ from sam import STACK, Sam, leftovers, resources
 
 CLIENTS = 16
 """Requests in flight: three times the target of one copy, and enough for the first step of the template's table."""
-ALARM_LIMIT_S, ASK_LIMIT_S, OUT_LIMIT_S, IN_LIMIT_S, RELEASE_LIMIT_S = 60, 45, 120, 180, 330
+ALARM_LIMIT_S, ASK_LIMIT_S, OUT_LIMIT_S, HAND_OVER_LIMIT_S, IN_LIMIT_S, RELEASE_LIMIT_S = 60, 45, 120, 60, 180, 330
 MACHINE = "ScalingLoop"
 FUNCTION_OF_EVENT = {"loop_payload.json": "DecideFunction", "schedule_tick.json": "ReconcileFunction"}
 """Every other event is for OnAlarm."""
@@ -135,12 +135,15 @@ class Story:
         assert self._load is not None
         lost = self._load.errors
         expect(not lost, f"{len(lost)} of {len(self._load.requests)} requests were lost: {lost[:1]}")
-        loops = {name: state for name, state in self._executions().items() if name not in self._executions_before}
-        expect("FAILED" not in loops.values(), f"a loop failed: {loops}")
-        handed = self._history(f"{STACK} loop", "HandedOver", loops)
-        expect(bool(handed), f"no loop handed over to the new code version: {loops}")
+        handed = self.progress.wait(
+            "loop that handed over", HAND_OVER_LIMIT_S, lambda: _holds(self._handed_over(), bool)
+        )
+        loops = self._loops()
+        failed = sorted(name for name, status in loops.items() if status not in ("RUNNING", "SUCCEEDED"))
+        expect(not failed, f"these loops ended badly: {', '.join(failed)}")
+        expect(len(loops) >= 2, f"{handed} handed over and no successor began: {loops}")
         self._expect_no_denials("scaling out")
-        return f"{len(self._load.requests)} requests answered, none lost; loops: {', '.join(sorted(loops))}"
+        return f"{len(self._load.requests)} requests answered, none lost; {handed} handed over to {max(loops)}"
 
     def read_logs(self) -> str:
         """`sam logs` finds the decision that scaled out."""
@@ -233,16 +236,19 @@ class Story:
         client, arn = self.account.client("stepfunctions"), self._resources[MACHINE][1]
         return {one["name"]: one["status"] for one in client.list_executions(stateMachineArn=arn)["executions"]}
 
-    def _history(self, what: str, state: str, executions: dict[str, str]) -> list[str]:
-        """Which of the executions entered `state`."""
+    def _loops(self) -> dict[str, str]:
+        """Status of every execution that began after the load did."""
+        return {name: status for name, status in self._executions().items() if name not in self._executions_before}
+
+    def _handed_over(self) -> str:
+        """Name of the first loop that ended by handing over to a successor; empty if none has."""
         client, machine = self.account.client("stepfunctions"), self._resources[MACHINE][1]
-        found = []
-        for name in sorted(executions):
+        for name in sorted(self._loops()):
             arn = f"{machine.replace(':stateMachine:', ':execution:')}:{name}"
             events = client.get_execution_history(executionArn=arn, maxResults=1000)["events"]
-            if any(one.get("stateEnteredEventDetails", {}).get("name") == state for one in events):
-                found.append(name)
-        return found
+            if any(one.get("stateEnteredEventDetails", {}).get("name") == "HandedOver" for one in events):
+                return name
+        return ""
 
 
 def _declared(template: Path) -> set[str]:

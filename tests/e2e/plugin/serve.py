@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import faulthandler
 import logging
 import os
+import signal
 import sys
 from importlib.metadata import version
 from pathlib import Path
@@ -28,6 +30,8 @@ from ministack import app  # noqa: E402
 from ministack.core.responses import set_request_account_id, set_request_region  # noqa: E402
 from world import Scene, World  # noqa: E402
 
+import functions  # noqa: E402
+
 PINNED = "1.5.33"
 TICK_S = 0.1
 CALLS = "sagemaker-calls.jsonl"
@@ -45,8 +49,11 @@ def main() -> None:
     parser.add_argument("--component", required=True)
     given = parser.parse_args()
     check_pin()
+    # `kill -USR1` writes into the log where every thread stands.
+    faulthandler.register(signal.SIGUSR1)
     unknown = resource_types.accept_unknown(given.template)
     resource_types.read_yaml_machines()
+    functions.let_invocations_end()
     logger.info("resource types without effect here: %s", ", ".join(unknown) or "none")
     scene = Scene(os.environ["MINISTACK_ACCOUNT_ID"], os.environ["MINISTACK_REGION"], given.endpoint, given.component)
     with (
