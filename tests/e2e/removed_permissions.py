@@ -85,23 +85,28 @@ def failures(account: Account, physical: dict[str, tuple[str, str]], events: Pat
 def without(account: Account, role: str, action: str) -> Iterator[None]:
     """Take one action out of every policy of the role; put it back at the end. LookupError if none has it."""
     iam = account.client("iam")
-    changed: list[tuple[str, str, str]] = []
+    changed: list[tuple[str, dict[str, Any]]] = []
     for one in iam.list_attached_role_policies(RoleName=role)["AttachedPolicies"]:
         arn = one["PolicyArn"]
         old = iam.get_policy(PolicyArn=arn)["Policy"]["DefaultVersionId"]
         document = iam.get_policy_version(PolicyArn=arn, VersionId=old)["PolicyVersion"]["Document"]
         less = _less(document, action)
         if less != document:
-            new = iam.create_policy_version(PolicyArn=arn, PolicyDocument=json.dumps(less), SetAsDefault=True)
-            changed.append((arn, old, new["PolicyVersion"]["VersionId"]))
+            _replace(iam, arn, old, less)
+            changed.append((arn, document))
     if not changed:
         raise LookupError(f"no policy of {role} allows {action}; bring the sample in removed_permissions.py up to date")
     try:
         yield
     finally:
-        for arn, old, new in changed:
-            iam.set_default_policy_version(PolicyArn=arn, VersionId=old)
-            iam.delete_policy_version(PolicyArn=arn, VersionId=new)
+        for arn, document in changed:
+            _replace(iam, arn, iam.get_policy(PolicyArn=arn)["Policy"]["DefaultVersionId"], document)
+
+
+def _replace(iam: Any, arn: str, old: str, document: dict[str, Any]) -> None:
+    """Make `document` the only version of a policy. MiniStack has no SetDefaultPolicyVersion."""
+    iam.create_policy_version(PolicyArn=arn, PolicyDocument=json.dumps(document), SetAsDefault=True)
+    iam.delete_policy_version(PolicyArn=arn, VersionId=old)
 
 
 def _less(document: dict[str, Any], action: str) -> dict[str, Any]:
