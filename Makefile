@@ -5,10 +5,10 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint docs bench build oracle events lock clean
+.PHONY: help demo test lint docs bench build oracle e2e events lock clean
 
 help: ## List what can be made.
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.ready ## Scale a simulated endpoint under generated traffic, with no AWS account. Leaves out/report.html and out/result.json.
 	@$(BIN)/quickstep simulate --scenario examples/scenarios/demo.yaml --json out/result.json --html out/report.html
@@ -34,11 +34,14 @@ oracle: $(VENV)/.ready ## Compare our emulation with what others wrote (own envi
 	@tests/oracle/run.sh
 	@tests/oracle/asl_validator.sh
 
+e2e: ## Deploy, scale, update and delete with the real SAM CLI in a third-party emulator; 5 minutes. RELEASE=1 waits for the instance too.
+	@PYTHON="$(PYTHON)" tests/e2e/run.sh $(if $(RELEASE),--until-released) $(if $(JSON),--json "$(JSON)")
+
 events: $(VENV)/.ready ## Render events/ into out/events for sam remote invoke: STACK= REGION= ACCOUNT= ENDPOINT= COMPONENT= or VARIANT=
 	@$(BIN)/python -m simulator.cli.render_events --out out/events --stack "$(or $(STACK),quickstep)" --region "$(REGION)" \
 	  --account "$(ACCOUNT)" --endpoint "$(ENDPOINT)" --component "$(COMPONENT)" --variant "$(VARIANT)"
 
-lock: ## Resolve both lock files again; UPGRADE=1 takes the newest versions that are allowed.
+lock: ## Resolve the lock files again; UPGRADE=1 takes the newest versions that are allowed.
 	@PYTHON="$(PYTHON)" tools/lock.sh
 
 clean: ## Remove everything that was made but the environments.

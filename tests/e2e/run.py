@@ -47,7 +47,9 @@ def main(arguments: list[str] | None = None) -> int:
     work = given.work.resolve()
     _empty(work)
     signal.signal(signal.SIGTERM, _interrupt)
-    progress = Progress(sys.stdout, before_s=given.before_s)
+    # Standard output is the result's if that is asked for there.
+    out = sys.stderr if given.json == "-" else sys.stdout
+    progress = Progress(out, before_s=given.before_s)
     steps = list(STEPS)
     if given.until_released:
         steps.insert(-3, RELEASE)
@@ -73,7 +75,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"e2e: failed: {failed}\n     logs are kept in {_shown(work)}: ministack.log, sam-*.log", file=sys.stderr)
         return 1
     shutil.rmtree(work / "tmp", ignore_errors=True)
-    print(f"e2e: everything held, {progress.elapsed_s():.0f} s; logs are in {_shown(work)}")
+    print(f"e2e: everything held, {progress.elapsed_s():.0f} s; logs are in {_shown(work)}", file=out)
     return 0
 
 

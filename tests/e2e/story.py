@@ -210,7 +210,6 @@ class Story:
         """Nothing that the stack had can be listed any more; before, everything could."""
         before, _ = leftovers(self.account, self._resources)
         listed = {line.split(" ", 1)[0] for line in before}
-        _, unknown = leftovers(self.account, {})
         self.sam.run("delete", "--no-prompts", "--stack-name", STACK)
         left, unknown = leftovers(self.account, self._resources)
         expect(not left, f"left behind: {'; '.join(left)}")
@@ -218,8 +217,9 @@ class Story:
         names = sorted(one["StackName"] for one in stacks if one["StackStatus"] != "DELETE_COMPLETE")
         expect(STACK not in names, f"the stack {STACK} is still there")
         expect(len(listed) > 40, f"only {len(listed)} resources could be listed before, so this check proves nothing")
-        rest = f"; not listed by type: {', '.join(unknown)}" if unknown else ""
-        return f"{len(listed)} resources and artifacts looked for, none is left; stacks left: {', '.join(names)}{rest}"
+        self.progress.say(f"gone with the function, rule or queue they belong to, not listed: {', '.join(unknown)}")
+        self.progress.say(f"not part of the stack, and still there: {', '.join([*names, *self._tags_left()])}")
+        return f"{len(listed)} resources and artifacts looked for, none is left"
 
     def stop_load(self) -> None:
         """End the clients, if there are any."""
@@ -231,6 +231,15 @@ class Story:
     def _expect_no_denials(self, during: str) -> None:
         denied = self.account.records("denials")
         expect(not denied, f"during {during} IAM refused {denied[:3]}")
+
+    def _tags_left(self) -> list[str]:
+        sagemaker = self.account.client("sagemaker")
+        arns = [
+            sagemaker.describe_endpoint(EndpointName=ENDPOINT)["EndpointArn"],
+            self.account.component()["InferenceComponentArn"],
+        ]
+        found = [(arn.rsplit(":", 1)[-1], tag) for arn in arns for tag in sagemaker.list_tags(ResourceArn=arn)["Tags"]]
+        return [f"tag {tag['Key']}={tag['Value']} of {name}" for name, tag in found]
 
     def _executions(self) -> dict[str, str]:
         client, arn = self.account.client("stepfunctions"), self._resources[MACHINE][1]

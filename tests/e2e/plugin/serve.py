@@ -94,7 +94,11 @@ async def _live(scene: Scene, calls: TextIO, denials: TextIO) -> None:
     permissions.register(world, denials)
     answers.register(world)
     logger.info("endpoint %s with component %s is in service", scene.endpoint, scene.component)
+    parent = os.getppid()
     while True:
+        if os.getppid() != parent and os.getpgrp() == os.getpid():
+            # Whoever started this was killed without a chance to end it: end it with the functions' processes.
+            os.killpg(os.getpid(), signal.SIGKILL)
         try:
             bridge.catch_up()
             world.catch_up()
