@@ -34,7 +34,7 @@ oracle: $(VENV)/.ready ## Compare our emulation with what others wrote (own envi
 	@tests/oracle/run.sh
 	@tests/oracle/asl_validator.sh
 
-e2e: ## Deploy, scale, update and delete with the real SAM CLI in a third-party emulator; 5 minutes. RELEASE=1 waits for the instance too.
+e2e: ## Deploy, scale, update and delete with the real SAM CLI in a third-party emulator; 5 minutes. RELEASE=1 waits for the instance.
 	@PYTHON="$(PYTHON)" tests/e2e/run.sh $(if $(RELEASE),--until-released) $(if $(JSON),--json "$(JSON)")
 
 events: $(VENV)/.ready ## Render events/ into out/events for sam remote invoke: STACK= REGION= ACCOUNT= ENDPOINT= COMPONENT= or VARIANT=

@@ -73,7 +73,7 @@ def failures(account: Account, physical: dict[str, tuple[str, str]], events: Pat
             found.append(
                 f"{case.role} without {case.action}: nothing was refused, so the permission is not needed here"
             )
-        elif case.action not in answer and not _logged(account, physical, case.action, began_s):
+        elif case.action not in answer and not is_logged(account, physical, case.action, began_s):
             found.append(f"{case.role} without {case.action}: refused, and neither the answer nor the log says so")
     before = len(account.records("denials"))
     _invoke(account, function, payload)
@@ -127,7 +127,8 @@ def _invoke(account: Account, function: str, payload: bytes) -> str:
     return answer["Payload"].read().decode()
 
 
-def _logged(account: Account, physical: dict[str, tuple[str, str]], action: str, since_s: float) -> bool:
+def is_logged(account: Account, physical: dict[str, tuple[str, str]], action: str, since_s: float) -> bool:
+    """Whether a function has logged since then that its role may not do `action`."""
     logs, group = account.client("logs"), physical["FunctionsLogGroup"][1]
     limit_s = time.monotonic() + LOG_LIMIT_S
     while time.monotonic() < limit_s:
