@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -115,6 +116,8 @@ class Account(AbstractContextManager["Account"]):
                 continue
         self._process.wait()
         self._process = None
+        # Gigabytes of unpacked layers, and nothing that explains a failure.
+        shutil.rmtree(self.work / "tmp", ignore_errors=True)
 
     def check_alive(self) -> None:
         """Raise AccountProblem if MiniStack has ended."""

@@ -75,7 +75,6 @@ def main(arguments: list[str] | None = None) -> int:
     if failed is not None:
         print(f"e2e: failed: {failed}\n     logs are kept in {_shown(work)}: ministack.log, sam-*.log", file=sys.stderr)
         return 1
-    shutil.rmtree(work / "tmp", ignore_errors=True)
     print(f"e2e: everything held, {progress.elapsed_s():.0f} s; logs are in {_shown(work)}", file=out)
     return 0
 

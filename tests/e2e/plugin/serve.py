@@ -34,6 +34,7 @@ import functions  # noqa: E402
 
 PINNED = "1.5.33"
 TICK_S = 0.1
+STARTED_BY = os.getppid()
 CALLS = "sagemaker-calls.jsonl"
 DENIALS = "denials.jsonl"
 
@@ -94,9 +95,8 @@ async def _live(scene: Scene, calls: TextIO, denials: TextIO) -> None:
     permissions.register(world, denials)
     answers.register(world)
     logger.info("endpoint %s with component %s is in service", scene.endpoint, scene.component)
-    parent = os.getppid()
     while True:
-        if os.getppid() != parent and os.getpgrp() == os.getpid():
+        if os.getppid() != STARTED_BY and os.getpgrp() == os.getpid():
             # Whoever started this was killed without a chance to end it: end it with the functions' processes.
             os.killpg(os.getpid(), signal.SIGKILL)
         try:
