@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint docs bench gateway-bench bench-tables bench-sensitivity cost scale-bench build oracle security events lock clean
+.PHONY: help demo test lint docs bench gateway-bench bench-tables bench-sensitivity cost scale-bench build oracle security e2e events lock clean
 
 help: ## List what can be made.
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -53,11 +53,14 @@ oracle: $(VENV)/.ready ## Compare our emulation with what others wrote (own envi
 security: $(VENV)/.ready ## Verify the 32 security controls with tools of their own environment. JSON=out/security.json also writes them there.
 	@PYTHON="$(PYTHON)" tools/security.sh $(if $(JSON),--json "$(JSON)")
 
+e2e: ## Deploy, scale, update and delete with the real SAM CLI in a third-party emulator; 5 minutes. RELEASE=1 waits for the instance.
+	@PYTHON="$(PYTHON)" tests/e2e/run.sh $(if $(RELEASE),--until-released) $(if $(JSON),--json "$(JSON)")
+
 events: $(VENV)/.ready ## Render events/ into out/events for sam remote invoke: STACK= REGION= ACCOUNT= ENDPOINT= COMPONENT= or VARIANT=
 	@$(BIN)/python -m simulator.cli.render_events --out out/events --stack "$(or $(STACK),quickstep)" --region "$(REGION)" \
 	  --account "$(ACCOUNT)" --endpoint "$(ENDPOINT)" --component "$(COMPONENT)" --variant "$(VARIANT)"
 
-lock: ## Resolve both lock files again; UPGRADE=1 takes the newest versions that are allowed.
+lock: ## Resolve the lock files again; UPGRADE=1 takes the newest versions that are allowed.
 	@PYTHON="$(PYTHON)" tools/lock.sh
 
 clean: ## Remove everything that was made but the environments.
