@@ -7,7 +7,7 @@ import sys
 import typer
 
 from quickstep.errors import InvalidSettings
-from simulator.cli import bench_command, invoke_command, simulate_command
+from simulator.cli import bench_command, dashboard_command, invoke_command, simulate_command
 from simulator.cli.failures import UsageProblem
 from simulator.template_values import TemplateError
 
@@ -21,6 +21,7 @@ app = typer.Typer(
 app.command("simulate")(simulate_command.simulate)
 app.command("invoke")(invoke_command.invoke)
 app.command("bench")(bench_command.bench)
+app.command("dashboard")(dashboard_command.dashboard)
 app.command("calibrate")(bench_command.calibrate)
 
 

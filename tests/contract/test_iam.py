@@ -149,8 +149,8 @@ def test_a_decide_that_would_write_is_noticed():
         ),
         (
             (
-                "ManagedPolicyArns: [!Ref FunctionBasicsPolicy, !Ref RegistryPolicy, !Ref LookPolicy]",
-                "ManagedPolicyArns: [!Ref FunctionBasicsPolicy, !Ref RegistryPolicy, !Ref LookPolicy, !Ref WriteCopiesPolicy]",
+                "ManagedPolicyArns: [!Ref FunctionBasicsPolicy, !Ref RegistryPolicy, !Ref LookPolicy, ",
+                "ManagedPolicyArns: [!Ref WriteCopiesPolicy, !Ref FunctionBasicsPolicy, !Ref RegistryPolicy, !Ref LookPolicy, ",
             ),
             ["DecideFunction holds no write lease and may change SageMaker"],
         ),
@@ -171,6 +171,8 @@ def test_a_look_writes_only_if_the_word_is_permitted():
     (choice,) = [n for n in ast.walk(look) if isinstance(n, ast.IfExp) and "carry_out" in ast.unparse(n.body)]
     assert ast.unparse(choice.test) == "plan.word in permit"
     assert len(mentions) == 1
+    (tagging,) = [n for n in ast.walk(look) if isinstance(n, ast.If) and "tag_changes" in ast.unparse(n)]
+    assert ast.unparse(tagging.test) == "acted.asked", "only what carry_out has asked for is tagged"
 
 
 def test_a_move_has_copies_for_the_copies_words_and_instances_for_the_instances_words():

@@ -30,8 +30,9 @@ from quickstep.model.targets import TargetId
 from quickstep.policy.pipeline import decide
 from quickstep.reasons import Reason
 from quickstep.settings import Settings
-from quickstep.usecases import history
+from quickstep.usecases import history, measures
 from quickstep.usecases.act import Acted, Actor
+from quickstep.usecases.announce import announce, tag_changes
 from quickstep.usecases.gather import Gathered, gather
 
 LEASE_S = 30.0
@@ -111,6 +112,7 @@ def _look(
         components_known=not any(text.startswith("components of ") for text in seen.unread),
     )
     plan = plan_endpoint(view)
+    followed = endpoint_state
     endpoint_state = mark_empty(endpoint_state, plan.empty_variants, now_s)
 
     # 3 apply
@@ -122,8 +124,15 @@ def _look(
         actor.carry_out(plan, wishes, endpoint_state) if plan.word in permit else Acted.nothing(wishes, endpoint_state)
     )
     acted = _with_last_reasons(acted, plan, wishes)
+    if acted.asked and plan.scales_out:
+        acted = replace(acted, endpoint_state=replace(acted.endpoint_state, scale_out_asked_s=now_s))
     _save(record, lease, registry, acted, wishes)
     history.record(registry, record, plan, wishes, acted, seen, now_s)
+    told = measures.Look(record, seen, followed, endpoint_notes, states, notes, wishes, plan, acted, now_s)
+    measures.publish(told)
+    announce(told)
+    if acted.asked:
+        tag_changes(told)
     word, wait_s = (NextWord.WAIT, 2) if acted.asked else (plan.word, plan.wait_s)
     return LookOutcome(
         word=word,
