@@ -33,6 +33,12 @@ def write_client(service: str) -> Any:
     return _client(service, WRITE_ATTEMPTS)
 
 
+def make_clients(*services: str) -> None:
+    """Make the reading clients of `services` before somebody asks for them."""
+    for service in services:
+        _client(service, READ_ATTEMPTS)
+
+
 def forget_clients() -> None:
     """Make new clients next time, with the region, credentials and event handlers of that moment.
 
