@@ -5,10 +5,10 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint docs bench build oracle events lock clean
+.PHONY: help demo test lint docs bench build coldstart dashboard oracle events lock clean
 
 help: ## List what can be made.
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.ready ## Scale a simulated endpoint under generated traffic, with no AWS account. Leaves out/report.html and out/result.json.
 	@$(BIN)/quickstep simulate --scenario examples/scenarios/demo.yaml --json out/result.json --html out/report.html
@@ -29,6 +29,12 @@ bench: $(VENV)/.ready ## The short benchmark: ours and three peers on two genera
 
 build: ## Run sam validate and sam build, without Docker. ARCH=x86_64 or ARCH=arm64 leaves the other out of the layer.
 	@ARCH="$(ARCH)" PYTHON="$(PYTHON)" tools/build.sh
+
+coldstart: $(VENV)/.ready ## Measure cold start, memory and size of the built functions; writes docs/cold_start.md. STARTS=5
+	@STARTS="$(STARTS)" tools/coldstart.sh --write
+
+dashboard: $(VENV)/.ready ## Draw the stack's CloudWatch dashboard from an emulated run. Leaves out/dashboard.html.
+	@$(BIN)/quickstep dashboard --scenario examples/scenarios/quota.yaml --last 1.75 --html out/dashboard.html
 
 oracle: $(VENV)/.ready ## Compare our emulation with what others wrote (own environments; says what was not run).
 	@tests/oracle/run.sh

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Resolve both lock files again: the development environment for every supported Python, and the layer for its one.
+# Resolve the lock files again: the development environment for every supported Python, and for one Python the layer and
+# the environment of `make coldstart`.
 # Pins stay where they still fit; UPGRADE=1 takes the newest versions that pyproject.toml allows.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -18,3 +19,4 @@ resolve() { # source, lock, arguments of uv
 
 resolve pyproject.toml requirements-dev.lock --universal --python-version 3.11 --extra client --extra simulator --extra bench --extra dev
 resolve layers/core/requirements.txt layers/core/requirements.lock --universal --python-version 3.13
+resolve benchmarks/coldstart.txt benchmarks/coldstart.lock --universal --python-version 3.13

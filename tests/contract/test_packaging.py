@@ -132,7 +132,13 @@ def shape_of(shape: Shape | None, above: tuple[str, ...] = ()) -> object:
         members = {name: shape_of(one, inside) for name, one in shape.members.items()}
         return shape.name, members, sorted(shape.required_members), sorted(shape.serialization.items())
     parts = [shape_of(getattr(shape, name), inside) for name in ("member", "key", "value") if hasattr(shape, name)]
-    return shape.name, shape.type_name, parts, sorted(shape.serialization.items()), json.dumps(shape.metadata, sort_keys=True)
+    return (
+        shape.name,
+        shape.type_name,
+        parts,
+        sorted(shape.serialization.items()),
+        json.dumps(shape.metadata, sort_keys=True),
+    )
 
 
 def test_the_layer_serves_both_architectures_whatever_is_chosen_when_it_is_deployed():

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cache
 from typing import Annotated, Any, Literal
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import Field, StringConstraints, TypeAdapter, ValidationError
 
@@ -45,14 +46,18 @@ def ours(check, value: Any) -> tuple[str, Any]:
         return "refused", str(wrong)
 
 
+adapter = cache(TypeAdapter)
+
+
 def pydantics(kind: Any, value: Any) -> tuple[str, Any]:
     try:
-        return "read", TypeAdapter(kind).validate_python(value)
+        return "read", adapter(kind).validate_python(value)
     except ValidationError as error:
         return "refused", error.errors()[0]["msg"]
 
 
 @pytest.mark.parametrize("name", PAIRS)
+@settings(deadline=None)
 @given(value=VALUES)
 def test_a_check_reads_and_refuses_what_pydantic_does_in_the_same_words(name, value):
     check, kind = PAIRS[name]
@@ -62,6 +67,7 @@ def test_a_check_reads_and_refuses_what_pydantic_does_in_the_same_words(name, va
 
 
 @pytest.mark.parametrize("name", FROM_TEXT)
+@settings(deadline=None)
 @given(value=TEXTS)
 def test_a_number_in_an_environment_variable_is_read_as_pydantic_reads_it(name, value):
     check, kind = FROM_TEXT[name]
