@@ -13,12 +13,13 @@ import time
 from collections.abc import Mapping
 from datetime import datetime
 from functools import cache
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 import botocore.session
 from botocore.model import ServiceModel
 
+from benchmarks.runtime_api import LoopbackServer
 from simulator.account import EmulatedAccount
 from simulator.errors import ServiceError
 
@@ -56,8 +57,7 @@ class AwsApi:
             def log_message(self, *_: Any) -> None:
                 """Nothing: calls are kept in `calls`."""
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
+        self._server = LoopbackServer(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
 
     def __enter__(self) -> AwsApi:

@@ -7,6 +7,7 @@ out once, and the time of every message is taken, so that a cold start can be me
 from __future__ import annotations
 
 import json
+import sys
 import threading
 import time
 from dataclasses import dataclass
@@ -24,6 +25,16 @@ class Message:
     what: str
     at_s: float
     body: Any = None
+
+
+class LoopbackServer(ThreadingHTTPServer):
+    """A server whose clients may vanish: the measured process is ended while it waits."""
+
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
 
 
 class RuntimeApi:
@@ -65,8 +76,7 @@ class RuntimeApi:
             def log_message(self, *_: Any) -> None:
                 """Nothing: the function's own output is what counts."""
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
+        self._server = LoopbackServer(("127.0.0.1", 0), Handler)
         self.address = f"127.0.0.1:{self._server.server_address[1]}"
 
     def __enter__(self) -> RuntimeApi:
