@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint docs bench gateway-bench bench-tables bench-sensitivity cost scale-bench build oracle security e2e events lock clean
+.PHONY: help demo test lint docs bench gateway-bench bench-tables bench-sensitivity cost scale-bench build coldstart dashboard oracle security e2e events lock clean
 
 help: ## List what can be made.
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,6 +45,12 @@ scale-bench: $(VENV)/.ready ## A thousand scalable targets in one emulated accou
 
 build: ## Run sam validate and sam build, without Docker. ARCH=x86_64 or ARCH=arm64 leaves the other out of the layer.
 	@ARCH="$(ARCH)" PYTHON="$(PYTHON)" tools/build.sh
+
+coldstart: $(VENV)/.ready ## Measure cold start, memory and size of the built functions; writes docs/cold_start.md. STARTS=5
+	@STARTS="$(STARTS)" tools/coldstart.sh --write
+
+dashboard: $(VENV)/.ready ## Draw the stack's CloudWatch dashboard from an emulated run. Leaves out/dashboard.html.
+	@$(BIN)/quickstep dashboard --scenario examples/scenarios/quota.yaml --last 1.75 --html out/dashboard.html
 
 oracle: $(VENV)/.ready ## Compare our emulation with what others wrote (own environments; says what was not run).
 	@tests/oracle/run.sh

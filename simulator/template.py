@@ -54,7 +54,15 @@ EMULATED_TYPES = frozenset(
 """Resource types that the emulated account gives their behaviour."""
 
 INERT_TYPES = frozenset(
-    ["AWS::CloudWatch::Dashboard", "AWS::KMS::Alias", "AWS::KMS::Key", "AWS::Logs::LogGroup", "AWS::SNS::TopicPolicy"]
+    [
+        "AWS::CloudWatch::Dashboard",
+        "AWS::KMS::Alias",
+        "AWS::KMS::Key",
+        "AWS::Logs::LogGroup",
+        "AWS::Logs::QueryDefinition",
+        "AWS::SNS::Subscription",
+        "AWS::SNS::TopicPolicy",
+    ]
 )
 """Resource types that change nothing about how the application behaves; they exist by name only."""
 

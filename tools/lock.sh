@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Resolve the lock files again: the development environment for every supported Python, the layer and e2e for their one.
+# Resolve the lock files again: the development environment for every supported Python, and for one Python the layer and
+# the environments of `make e2e` and `make coldstart`.
 # Pins stay where they still fit; UPGRADE=1 takes the newest versions that pyproject.toml allows.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -19,3 +20,4 @@ resolve() { # source, lock, arguments of uv
 resolve pyproject.toml requirements-dev.lock --universal --python-version 3.11 --extra client --extra simulator --extra bench --extra dev
 resolve layers/core/requirements.txt layers/core/requirements.lock --universal --python-version 3.13
 resolve tests/e2e/requirements.txt tests/e2e/requirements.lock --universal --python-version 3.13
+resolve benchmarks/coldstart.txt benchmarks/coldstart.lock --universal --python-version 3.13

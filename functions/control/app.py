@@ -5,6 +5,9 @@ from quickstep.control import entries
 from quickstep.control.context import ControlContext
 from quickstep.control.custom_resources import answer_custom_resource
 from quickstep.gateways.cloudformation import respond
+from quickstep.initialization import prepare
+
+prepare("dynamodb")
 
 
 def handler(event, context):

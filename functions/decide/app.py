@@ -2,7 +2,10 @@
 
 from quickstep import settings as configuration
 from quickstep.gateways.registry import Registry
+from quickstep.initialization import prepare
 from quickstep.usecases.loop import decide_next
+
+prepare("dynamodb", "sagemaker", "cloudwatch")
 
 
 def handler(event, context):

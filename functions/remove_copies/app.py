@@ -2,8 +2,11 @@
 
 from quickstep import settings as configuration
 from quickstep.gateways.registry import Registry
+from quickstep.initialization import prepare
 from quickstep.model.loop import NextWord
 from quickstep.usecases.loop import act
+
+prepare("dynamodb", "sagemaker", "cloudwatch")
 
 
 def handler(event, context):

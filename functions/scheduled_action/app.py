@@ -3,7 +3,10 @@
 from quickstep import settings as configuration
 from quickstep.gateways.registry import Registry
 from quickstep.gateways.registry_control import ControlRegistry
+from quickstep.initialization import prepare
 from quickstep.usecases.apply_schedule import apply_schedule
+
+prepare("dynamodb")
 
 
 def handler(event, context):

@@ -9,6 +9,7 @@ import typer
 from quickstep.errors import InvalidSettings
 from simulator.cli import (
     bench_command,
+    dashboard_command,
     invoke_command,
     migrate_command,
     operate_commands,
@@ -30,6 +31,7 @@ app.command("simulate")(simulate_command.simulate)
 app.command("invoke")(invoke_command.invoke)
 app.command("serve")(serve_command.serve)
 app.command("bench")(bench_command.bench)
+app.command("dashboard")(dashboard_command.dashboard)
 app.command("calibrate")(bench_command.calibrate)
 app.add_typer(trace_command.app, name="trace")
 app.command("migrate")(migrate_command.migrate)

@@ -27,10 +27,11 @@ COPIES = frozenset({NextWord.PLACE_COPIES, NextWord.REMOVE_COPIES})
 INSTANCES = frozenset({NextWord.ADD_INSTANCES, NextWord.REMOVE_INSTANCES})
 WRITERS = {
     "quickstep.usecases.act:Actor.carry_out": COPIES | INSTANCES,
+    "quickstep.usecases.announce:tag_changes": COPIES | INSTANCES,
     "quickstep.usecases.act:Actor._ask_copies": COPIES,
     "quickstep.usecases.act:Actor._ask_instances": INSTANCES,
 }
-"""Methods that run only if the caller of the look permits one of these words."""
+"""What runs only if the caller of the look permits one of these words."""
 
 THE_WORD = "frozenset({word})"
 """How a use case permits the one word that its handler gives it."""

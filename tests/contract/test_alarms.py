@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +48,7 @@ def alarm_findings(path: Path, mode: str, asked: list[dict[str, Any]]) -> list[s
     assert target is not None and settings.default is not None
     cloudwatch.target_metrics(target, now_s=NOW_S)
     read = {_watched(query["MetricStat"]) for query in asked[-1]["MetricDataQueries"]}
-    alarms = {alarm.properties["AlarmName"]: alarm.properties for alarm in deployed.of_type("AWS::CloudWatch::Alarm")}
+    alarms = {name: alarm for name, alarm in _alarms(deployed).items() if "-operator-" not in name}
     found = []
     for name, alarm in alarms.items():
         watched = (
@@ -79,6 +79,10 @@ def alarm_findings(path: Path, mode: str, asked: list[dict[str, Any]]) -> list[s
     return found
 
 
+def _alarms(deployed: Stack) -> dict[str, Mapping[str, Any]]:
+    return {alarm.properties["AlarmName"]: alarm.properties for alarm in deployed.of_type("AWS::CloudWatch::Alarm")}
+
+
 def _watched(stat: dict[str, Any]) -> tuple[Any, ...]:
     metric = stat["Metric"]
     return (metric["Namespace"], metric["MetricName"], _pairs(metric["Dimensions"]), stat["Period"], stat["Stat"])
@@ -94,9 +98,7 @@ def test_the_alarms_watch_what_decisions_read_and_carry_the_names_that_are_liste
 
 
 def test_a_component_has_three_alarms_and_a_variant_which_never_sleeps_two():
-    names = {
-        mode: {a.properties["AlarmName"] for a in stack(mode=mode).of_type("AWS::CloudWatch::Alarm")} for mode in MODES
-    }
+    names = {mode: {name for name in _alarms(stack(mode=mode)) if name.startswith("quickstep--")} for mode in MODES}
     assert names["component"] == {"quickstep--high", "quickstep--low", "quickstep--wake"}
     assert names["variant"] == {"quickstep--high", "quickstep--low"}
 

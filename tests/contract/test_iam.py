@@ -174,6 +174,8 @@ def test_a_look_writes_only_if_the_word_is_permitted():
     (choice,) = [n for n in ast.walk(look) if isinstance(n, ast.IfExp) and "carry_out" in ast.unparse(n.body)]
     assert ast.unparse(choice.test) == "plan.word in permit"
     assert len(mentions) == 1
+    (tagging,) = [n for n in ast.walk(look) if isinstance(n, ast.If) and "tag_changes" in ast.unparse(n)]
+    assert ast.unparse(tagging.test) == "acted.asked", "only what carry_out has asked for is tagged"
 
 
 def test_a_move_has_copies_for_the_copies_words_and_instances_for_the_instances_words():
@@ -269,6 +271,16 @@ def machine_findings(path: Path = TEMPLATE) -> list[str]:
 
 def test_no_policy_has_a_wildcard_beyond_what_aws_demands_and_writes_are_bound_to_the_stacks_tag():
     assert policy_findings() == []
+
+
+def test_no_role_has_more_policies_than_an_account_may_attach_without_asking_for_more():
+    # IAM user guide, quotas: 10 managed policies attached to a role by default; a deployment that needs an 11th fails.
+    counts = {
+        one.logical_id: len(one.properties.get("ManagedPolicyArns", ()))
+        for one in stack(TEMPLATE).of_type("AWS::IAM::Role")
+    }
+    assert {name: count for name, count in counts.items() if count > 10} == {}
+    assert counts["OnAlarmRole"] == 10
 
 
 def test_the_state_machine_may_invoke_exactly_the_functions_that_it_calls():

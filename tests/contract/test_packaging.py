@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import ast
+import json
 import os
 import re
+import runpy
 import subprocess
 import tomllib
 from pathlib import Path
 
 import pytest
+from botocore.loaders import Loader
+from botocore.model import ServiceModel, Shape
 from packaging.requirements import Requirement
 
 import quickstep
 from simulator.template import TemplateError
 from simulator.template_values import parameter_values
-from tests.contract.reach import operations, sources
+from tests.contract.reach import iam_action, operations, sources
 from tests.contract.translated import ROOT, source
 
 CORE = ROOT / "layers" / "core"
@@ -103,6 +107,51 @@ def test_the_layer_keeps_the_description_of_every_service_that_a_gateway_talks_t
             if f"{name} import" in text or f"import {name.rsplit('.')[-1]}" in text
         ]
         assert [one for one in users if not one.startswith("quickstep.operate.")] == [], name
+
+
+def test_the_layer_describes_exactly_the_operations_that_the_package_calls():
+    called: dict[str, set[str]] = {}
+    for text in sources().values():
+        for service, method in operations(ast.parse(text)):
+            called.setdefault(service, set()).add(iam_action(service, method).split(":")[1])
+    # A service that is not listed stays whole: Application Auto Scaling's description is the control API's own.
+    kept = json.loads((CORE / "operations.json").read_text(encoding="utf-8"))
+    assert {name: sorted(called.get(name, ())) for name in kept} == kept
+    assert "sagemaker" in kept and "application-autoscaling" not in kept
+    assert "trim_models.py" in (CORE / "Makefile").read_text(encoding="utf-8")
+
+
+def test_a_trimmed_description_says_the_same_of_what_it_keeps():
+    trim = runpy.run_path(str(CORE / "trim_models.py"))["trimmed"]
+    for service, names in json.loads((CORE / "operations.json").read_text(encoding="utf-8")).items():
+        whole = Loader(include_default_search_paths=True).load_service_model(service, "service-2")
+        before, after = ServiceModel(whole, service), ServiceModel(trim(whole, names), service)
+        assert after.operation_names == names
+        for name in names:
+            old, new = before.operation_model(name), after.operation_model(name)
+            assert shape_of(new.input_shape) == shape_of(old.input_shape), name
+            assert shape_of(new.output_shape) == shape_of(old.output_shape), name
+            assert {e.name for e in new.error_shapes} == {e.name for e in old.error_shapes}, name
+        assert {e.name for e in after.error_shapes} == {e.name for e in before.error_shapes}
+        assert after.metadata == before.metadata
+
+
+def shape_of(shape: Shape | None, above: tuple[str, ...] = ()) -> object:
+    """Everything that a serializer, a validator or a parser would ask of a shape."""
+    if shape is None or shape.name in above:
+        return shape and shape.name
+    inside = (*above, shape.name)
+    if shape.type_name == "structure":
+        members = {name: shape_of(one, inside) for name, one in shape.members.items()}
+        return shape.name, members, sorted(shape.required_members), sorted(shape.serialization.items())
+    parts = [shape_of(getattr(shape, name), inside) for name in ("member", "key", "value") if hasattr(shape, name)]
+    return (
+        shape.name,
+        shape.type_name,
+        parts,
+        sorted(shape.serialization.items()),
+        json.dumps(shape.metadata, sort_keys=True),
+    )
 
 
 def test_the_layer_serves_both_architectures_whatever_is_chosen_when_it_is_deployed():

@@ -95,7 +95,7 @@ def test_settings_accept_the_templates_defaults(mode):
     assert [type(policy) for policy in target.policies] == [StepScalingPolicy, DemandPolicy]
     # The wake alarm exists exactly where settings expect one.
     names = {alarm.properties["AlarmName"] for alarm in stack(mode=mode).of_type("AWS::CloudWatch::Alarm")}
-    assert names == set(target.alarm_names)
+    assert {name for name in names if name.startswith("quickstep--")} == set(target.alarm_names)
 
 
 ROOM = {

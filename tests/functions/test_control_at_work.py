@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -513,12 +514,12 @@ def test_a_deployment_with_other_parameters_keeps_what_the_api_did_and_another_t
     invoke(stage, "PutScalingPolicy", **MAIN, PolicyName="busy", **TRACKING)
     invoke(stage, "RegisterScalableTarget", **MAIN, MinCapacity=2)
     registry = Registry(stage.settings.table_name)
-    default = stage.settings.default.model_copy(update={"max_capacity": 9})
-    changed = ensure_default_target(registry, stage.settings.model_copy(update={"default": default}))
+    default = replace(stage.settings.default, max_capacity=9)
+    changed = ensure_default_target(registry, replace(stage.settings, default=default))
     assert (changed.min_capacity, changed.max_capacity) == (2, 9)
     assert [one.name for one in changed.policies] == ["default-steps-out", "default-demand", "busy"]
-    other = default.model_copy(update={"inference_component_name": "chat"})
-    ensure_default_target(registry, stage.settings.model_copy(update={"default": other}))
+    other = replace(default, inference_component_name="chat")
+    ensure_default_target(registry, replace(stage.settings, default=other))
     (found,) = stage.call("DescribeScalableTargets", ServiceNamespace="sagemaker")["ScalableTargets"]
     assert found["ResourceId"] == CHAT["ResourceId"]
     assert stage.alarms() == {}

@@ -13,7 +13,12 @@ from tests.security.statements import Statement
 NAMES = "${ScalableNames}"
 HERE = "${AWS::Partition}:%s:${AWS::Region}:${AWS::AccountId}:"
 
-ANY_OF_ITS_TYPES = {"dynamodb:Query", "sagemaker:InvokeEndpoint", "sagemaker:InvokeEndpointWithResponseStream"}
+ANY_OF_ITS_TYPES = {
+    "dynamodb:Query",
+    "sagemaker:AddTags",
+    "sagemaker:InvokeEndpoint",
+    "sagemaker:InvokeEndpointWithResponseStream",
+}
 """Actions that one role may need on one of their types only; all others are needed on each."""
 
 MADE_BY = {

@@ -169,16 +169,17 @@ def test_a_hidden_key_is_hidden_at_any_depth_beside_anything(capsys, tree, path,
 # -- metrics ----------------------------------------------------------------------------------------------------------
 
 
-def test_a_metric_is_one_line_of_the_embedded_metric_format(capsys):
+def test_a_metric_is_one_line_of_the_embedded_metric_format(capsys, monkeypatch):
+    monkeypatch.setenv("STACK_NAME", "prod-eu")
     telemetry.count("Refusals", "Count", 2, {"Reason": "QuotaExceeded", "Endpoint": "llm"})
     (line,) = lines(capsys)
     assert line["_aws"]["Timestamp"] == 1_767_225_600_500
     (directive,) = line["_aws"]["CloudWatchMetrics"]
     assert directive["Namespace"] == "Quickstep"
     assert directive["Metrics"] == [{"Name": "Refusals", "Unit": "Count"}]
-    assert [sorted(names) for names in directive["Dimensions"]] == [["Endpoint", "Reason", "service"]]
-    assert (line["Endpoint"], line["Reason"], line["service"]) == ("llm", "QuotaExceeded", "prod")
-    assert line["Refusals"] == [2.0]
+    assert [sorted(names) for names in directive["Dimensions"]] == [["Endpoint", "Reason", "Stack"]]
+    assert (line["Endpoint"], line["Reason"], line["Stack"]) == ("llm", "QuotaExceeded", "prod-eu")
+    assert line["Refusals"] == 2
 
 
 def test_a_metrics_namespace_is_the_stacks(capsys, monkeypatch):
@@ -186,7 +187,7 @@ def test_a_metrics_namespace_is_the_stacks(capsys, monkeypatch):
     telemetry.count("Decisions")
     (line,) = lines(capsys)
     assert line["_aws"]["CloudWatchMetrics"][0]["Namespace"] == "Team/Quickstep"
-    assert line["Decisions"] == [1.0]
+    assert line["Decisions"] == 1.0
 
 
 def test_two_metrics_are_two_lines_that_share_nothing(capsys):
@@ -202,6 +203,21 @@ def test_two_metrics_are_two_lines_that_share_nothing(capsys):
 def test_an_unknown_value_is_not_published(capsys, value):
     telemetry.count("A", "Seconds", value)
     assert capsys.readouterr().out == ""
+
+
+def test_gauges_of_one_thing_share_a_line_and_what_is_not_known_is_left_out(capsys):
+    telemetry.gauges({"DesiredInstances": (3, "Count"), "CostPerHourUsd": (None, "None")}, {"Endpoint": "llm"})
+    telemetry.gauges({"CostPerHourUsd": (None, "None")}, {"Endpoint": "llm"})
+    (line,) = lines(capsys)
+    assert line["_aws"]["CloudWatchMetrics"][0]["Metrics"] == [{"Name": "DesiredInstances", "Unit": "Count"}]
+    assert (line["DesiredInstances"], line["Endpoint"], "CostPerHourUsd" in line) == (3, "llm", False)
+
+
+def test_units_are_cloudwatchs_own():
+    import botocore.session
+
+    model = botocore.session.get_session().get_service_model("cloudwatch")
+    assert set(model.shape_for("StandardUnit").enum) > telemetry.UNITS
 
 
 def test_an_unknown_unit_is_an_error():

@@ -16,12 +16,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
-
 from quickstep.errors import InvalidEvent
 from quickstep.model.observation import AlarmState, EndpointStatus
 from quickstep.model.targets import TargetId
 from quickstep.reasons import Reason
+from quickstep.shapes import Unreadable, number, or_none, part, read, text, whole, word
 
 HINT_MAX_AGE_S = 86_400.0
 """EventBridge retries for 24 h; what is older was redriven by hand, and Reconcile has long looked."""
@@ -195,8 +194,9 @@ class _Gate:
 
 # -- what comes in ----------------------------------------------------------------------------------------------------
 
-_Name = Annotated[str, StringConstraints(min_length=1, max_length=255)]
-_SageMakerName = Annotated[str, StringConstraints(max_length=63, pattern=r"^[a-zA-Z0-9](-*[a-zA-Z0-9])*$")]
+_Text = Annotated[str, text()]
+_Name = Annotated[str, text(min_length=1, max_length=255)]
+_SageMakerName = Annotated[str, text(max_length=63, pattern=r"^[a-zA-Z0-9](-*[a-zA-Z0-9])*$")]
 _ALARM_ARN = re.compile(r"arn:[^:]+:cloudwatch:(?P<region>[^:]*):(?P<account>[^:]*):alarm[:/](?P<name>.+)", re.DOTALL)
 _TARGET = re.compile(
     r"inference-component/(?P<component>[a-zA-Z0-9](-*[a-zA-Z0-9])*)"
@@ -204,71 +204,76 @@ _TARGET = re.compile(
 )
 
 
-class _Wire(BaseModel):
-    model_config = ConfigDict(extra="ignore", frozen=True)
-
-
-class _Envelope(_Wire):
+@dataclass(frozen=True)
+class _Envelope:
     """What every EventBridge event has. Scheduler writes `detail` as a JSON string, hence no type for it here."""
 
-    account: str
-    region: str
-    source: str
+    account: _Text
+    region: _Text
+    source: _Text
     time: Any = None
     resources: Any = None
     detail: Any = None
 
 
-class _State(_Wire):
-    value: AlarmState
+@dataclass(frozen=True)
+class _State:
+    value: Annotated[AlarmState, word(AlarmState)]
     timestamp: Any = None
     reason: Any = None
     actionsSuppressedBy: Any = None  # noqa: N815
 
 
-class _AlarmDetail(_Wire):
+@dataclass(frozen=True)
+class _AlarmDetail:
     alarmName: _Name  # noqa: N815
-    state: _State
+    state: Annotated[_State, part(_State)]
     previousState: Any = None  # noqa: N815
     configuration: Any = None
     muteDetail: Any = None  # noqa: N815
 
 
-class _AlarmAction(_Wire):
+@dataclass(frozen=True)
+class _AlarmAction:
     """The payload of an alarm's own Lambda action; no EventBridge envelope."""
 
-    source: str
-    accountId: str  # noqa: N815
-    region: str
-    alarmArn: str  # noqa: N815
+    source: _Text
+    accountId: _Text  # noqa: N815
+    region: _Text
+    alarmArn: _Text  # noqa: N815
+    alarmData: Annotated[_AlarmDetail, part(_AlarmDetail)]  # noqa: N815
     time: Any = None
-    alarmData: _AlarmDetail  # noqa: N815
 
 
-class _AlarmConfiguration(_Wire):
+@dataclass(frozen=True)
+class _AlarmConfiguration:
     alarmName: _Name  # noqa: N815
-    operation: str
+    operation: _Text
 
 
-class _EndpointDetail(_Wire):
+@dataclass(frozen=True)
+class _EndpointDetail:
     EndpointName: _SageMakerName
-    EndpointStatus: str
+    EndpointStatus: _Text
     LastModifiedTime: Any = None
 
 
-class _WishDetail(_Wire):
-    resourceId: str  # noqa: N815
-    capacity: Annotated[int, Field(strict=True, ge=0, le=100_000)]
-    reason: Annotated[str, StringConstraints(max_length=200)] = ""
-    holdSeconds: Annotated[float, Field(strict=True, ge=0, le=604_800, allow_inf_nan=False)] | None = None  # noqa: N815
+@dataclass(frozen=True)
+class _WishDetail:
+    resourceId: _Text  # noqa: N815
+    capacity: Annotated[int, whole(ge=0, le=100_000)]
+    reason: Annotated[str, text(max_length=200)] = ""
+    holdSeconds: Annotated[float | None, or_none(number(ge=0, le=604_800))] = None  # noqa: N815
 
 
-class _WakeDetail(_Wire):
-    resourceId: str  # noqa: N815
-    waitingRequests: Annotated[int, Field(strict=True, ge=1, le=1_000_000)] | None = None  # noqa: N815
+@dataclass(frozen=True)
+class _WakeDetail:
+    resourceId: _Text  # noqa: N815
+    waitingRequests: Annotated[int | None, or_none(whole(ge=1, le=1_000_000))] = None  # noqa: N815
 
 
-class _LookDetail(_Wire):
+@dataclass(frozen=True)
+class _LookDetail:
     endpointName: _SageMakerName  # noqa: N815
 
 
@@ -357,8 +362,8 @@ _KINDS: dict[str, tuple[tuple[str, ...], Callable[[_Envelope, _Gate], ParsedEven
 # -- values -----------------------------------------------------------------------------------------------------------
 
 
-def _validated(model: type[Any], value: Any, where: str = "") -> Any:
-    """`value` as `model`; a JSON object may also come as a JSON string."""
+def _validated(shape: type[Any], value: Any, where: str = "") -> Any:
+    """`value` as `shape`; a JSON object may also come as a JSON string."""
     if isinstance(value, str):
         try:
             value = json.loads(value)
@@ -367,13 +372,13 @@ def _validated(model: type[Any], value: Any, where: str = "") -> Any:
     if not isinstance(value, Mapping):
         raise _malformed(f"{where or 'the event'} is {_short(value)}; expected an object")
     try:
-        return model.model_validate(value)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False)[0]
-        field = ".".join(str(part) for part in ((where,) if where else ()) + first["loc"])
-        found = "missing" if first["type"] == "missing" else _short(first["input"])
-        message = f"{field} is {found}: {first['msg'][:1].lower()}{first['msg'][1:]}"
-    # Raised out here so that no log prints pydantic's own error, which quotes the event.
+        return read(shape, value)
+    except Unreadable as unreadable:
+        first = unreadable.problems[0]
+        field = ".".join((*((where,) if where else ()), *first.path))
+        found = "missing" if first.missing else _short(first.value)
+        message = f"{field} is {found}: {first.expected[:1].lower()}{first.expected[1:]}"
+    # Raised out here so that no log prints the error beneath, which holds values of the event.
     raise _malformed(message)
 
 

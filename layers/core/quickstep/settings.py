@@ -6,12 +6,12 @@ missing is an error that names it and the parameter behind it; which ones may be
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
 from enum import StrEnum
-from typing import Annotated, Any, Literal, TypeVar
-
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
+from typing import Annotated, Any, TypeVar
 
 from quickstep.errors import InvalidPolicy, InvalidSettings
 from quickstep.model.targets import (
@@ -26,6 +26,8 @@ from quickstep.model.targets import (
     StepScalingPolicy,
     TargetId,
 )
+from quickstep.policy.step_table import validate_steps
+from quickstep.shapes import Unreadable, number, one_of, or_empty, read, text, whole, word, yes_or_no
 
 STEPS_OUT_POLICY = "default-steps-out"
 STEPS_IN_POLICY = "default-steps-in"
@@ -56,42 +58,30 @@ class PolicyMode(StrEnum):
     DEMAND_ONLY = "DemandOnly"
 
 
-def _empty_is_none(value: Any) -> Any:
-    return None if isinstance(value, str) and not value.strip() else value
+_TEXT = text(strip=True, min_length=1)
+_NAME = text(strip=True, max_length=63, pattern=r"^[a-zA-Z0-9](-*[a-zA-Z0-9])*$")
+_Text = Annotated[str, _TEXT]
+_Name = Annotated[str, _NAME]
+_Seconds = Annotated[float, number(ge=0, le=86_400, from_text=True)]
+_Finite = Annotated[float, number(from_text=True)]
+_Count = Annotated[int, whole(ge=0, le=100_000, from_text=True)]
+_PositiveOrEmpty = Annotated[float | None, or_empty(number(gt=0, from_text=True))]
 
 
-def _yes_or_no(value: Any) -> bool:
-    if value not in ("Yes", "No"):
-        raise ValueError("Expected Yes or No")
-    return value == "Yes"
-
-
-_Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
-_Name = Annotated[
-    str, StringConstraints(strip_whitespace=True, max_length=63, pattern=r"^[a-zA-Z0-9](-*[a-zA-Z0-9])*$")
-]
-_Seconds = Annotated[float, Field(ge=0, le=86_400, allow_inf_nan=False)]
-_Finite = Annotated[float, Field(allow_inf_nan=False)]
-_Count = Annotated[int, Field(ge=0, le=100_000)]
-_Usd = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-_Empty = BeforeValidator(_empty_is_none)
-
-
-class DefaultTarget(BaseModel):
+@dataclass(frozen=True)
+class DefaultTarget:
     """The one target that the template's parameters describe. Each field is the variable of the same name."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore", alias_generator=str.upper)
-
     endpoint_name: _Name
-    inference_component_name: Annotated[_Name | None, _Empty]
+    inference_component_name: Annotated[str | None, or_empty(_NAME)]
     """Empty = the variant's instances are scaled instead of a component's copies."""
-    variant_name: Annotated[_Name | None, _Empty]
+    variant_name: Annotated[str | None, or_empty(_NAME)]
     """Only looked at when there is no component: a component's variant is what SageMaker says."""
     min_capacity: _Count
-    max_capacity: Annotated[int, Field(ge=1, le=100_000)]
-    target_concurrent_requests_per_copy: Annotated[float, Field(gt=0, allow_inf_nan=False)]
-    concurrency_statistic: Literal["Average", "Maximum"]
-    policy_mode: PolicyMode
+    max_capacity: Annotated[int, whole(ge=1, le=100_000, from_text=True)]
+    target_concurrent_requests_per_copy: Annotated[float, number(gt=0, from_text=True)]
+    concurrency_statistic: Annotated[str, one_of("Average", "Maximum")]
+    policy_mode: Annotated[PolicyMode, word(PolicyMode)]
     scale_out_steps_json: _Text
     scale_in_steps_json: _Text
     step_cooldown_seconds: _Seconds
@@ -99,13 +89,13 @@ class DefaultTarget(BaseModel):
     drain_budget_seconds: _Seconds
     high_alarm_name: _Text
     low_alarm_name: _Text
-    wake_alarm_name: Annotated[_Text | None, _Empty]
+    wake_alarm_name: Annotated[str | None, or_empty(_TEXT)]
     """Empty = never at zero."""
     high_alarm_threshold: _Finite
     low_alarm_threshold: _Finite
-    budget_usd_per_hour: Annotated[_Usd | None, _Empty]
+    budget_usd_per_hour: _PositiveOrEmpty
     """Empty = no budget."""
-    instance_usd_per_hour: Annotated[_Usd | None, _Empty]
+    instance_usd_per_hour: _PositiveOrEmpty
     """Empty = price not known."""
 
     @property
@@ -156,29 +146,28 @@ class DefaultTarget(BaseModel):
         )
 
 
-class Settings(BaseModel):
+@dataclass(frozen=True)
+class Settings:
     """Everything that is the same for every target of the stack. Each field is the variable of the same name."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore", alias_generator=str.upper)
-
-    stack_name: Annotated[str, StringConstraints(pattern=r"^[a-zA-Z][-a-zA-Z0-9]{0,127}$")]
+    stack_name: Annotated[str, text(pattern=r"^[a-zA-Z][-a-zA-Z0-9]{0,127}$")]
     table_name: _Text
     state_machine_arn: Annotated[
-        str, StringConstraints(pattern=r"^arn:[a-z0-9-]+:states:[a-z0-9-]+:[0-9]{12}:stateMachine:[^:]+(:[^:]+)?$")
+        str, text(pattern=r"^arn:[a-z0-9-]+:states:[a-z0-9-]+:[0-9]{12}:stateMachine:[^:]+(:[^:]+)?$")
     ]
     alarm_prefix: _Text
     schedule_group_name: _Text
-    scheduled_action_function_arn: Annotated[str, StringConstraints(pattern=r"^arn:[a-z0-9-]+:lambda:.+:function:.+$")]
-    scheduler_role_arn: Annotated[str, StringConstraints(pattern=r"^arn:[a-z0-9-]+:iam::[0-9]{12}:role/.+$")]
-    dead_letter_queue_arn: Annotated[str, StringConstraints(pattern=r"^arn:[a-z0-9-]+:sqs:.+$")]
-    scalable_targets_limit: Annotated[int, Field(ge=1, le=10_000)]
+    scheduled_action_function_arn: Annotated[str, text(pattern=r"^arn:[a-z0-9-]+:lambda:.+:function:.+$")]
+    scheduler_role_arn: Annotated[str, text(pattern=r"^arn:[a-z0-9-]+:iam::[0-9]{12}:role/.+$")]
+    dead_letter_queue_arn: Annotated[str, text(pattern=r"^arn:[a-z0-9-]+:sqs:.+$")]
+    scalable_targets_limit: Annotated[int, whole(ge=1, le=10_000, from_text=True)]
     code_version: _Text
-    scaling_enabled: Annotated[bool, BeforeValidator(_yes_or_no)]
+    scaling_enabled: Annotated[bool, yes_or_no]
     """Yes or No; No is the kill switch: look, decide, record, and change nothing."""
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
+    log_level: Annotated[str, one_of("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")]
     powertools_service_name: _Text
     powertools_metrics_namespace: _Text
-    default: Annotated[DefaultTarget | None, Field(alias="default")] = None
+    default: DefaultTarget | None = None
     """None if ENDPOINT_NAME is empty: targets then come through the control API alone."""
 
     @classmethod
@@ -197,7 +186,7 @@ class Settings(BaseModel):
         if environ["ENDPOINT_NAME"].strip():
             default = _validated(DefaultTarget, environ)
             _check_target(default)
-        found = _validated(cls, environ).model_copy(update={"default": default})
+        found = replace(_validated(cls, environ), default=default)
         if found.alarm_prefix != f"{found.stack_name}--":
             raise InvalidSettings(
                 f"ALARM_PREFIX is {found.alarm_prefix!r}; expected '{found.stack_name}--', the stack's name and two hyphens: "
@@ -225,8 +214,8 @@ class Settings(BaseModel):
 
 def variables() -> tuple[str, ...]:
     """Every environment variable that must be set (some may be empty), sorted."""
-    fields = {*Settings.model_fields, *DefaultTarget.model_fields} - {"default"}
-    return tuple(sorted(name.upper() for name in fields))
+    names = {one.name for shape in (Settings, DefaultTarget) for one in fields(shape)} - {"default"}
+    return tuple(sorted(name.upper() for name in names))
 
 
 def parameter(variable: str) -> str:
@@ -254,7 +243,7 @@ _NOT_PARAMETERS = {
     "LOW_ALARM_NAME": "the template's low alarm",
     "WAKE_ALARM_NAME": "the template's wake alarm",
 }
-_Model = TypeVar("_Model", bound=BaseModel)
+_Shape = TypeVar("_Shape")
 
 
 def _called(variable: str) -> str:
@@ -263,17 +252,14 @@ def _called(variable: str) -> str:
     return f"{variable} (template parameter {parameter(variable)})"
 
 
-def _validated(model: type[_Model], environ: Mapping[str, str]) -> _Model:
-    values = {name.upper(): environ[name.upper()] for name in model.model_fields if name != "default"}
+def _validated(shape: type[_Shape], environ: Mapping[str, str]) -> _Shape:
     try:
-        return model.model_validate(values)
-    except ValidationError as error:
-        wrong = []
-        for one in error.errors(include_url=False, include_context=False):
-            variable = str(one["loc"][0])
-            message = one["msg"].removeprefix("Value error, ")
-            message = message[:1].lower() + message[1:]
-            wrong.append(f"{_called(variable)} is {values[variable]!r}: {message}")
+        return read(shape, environ, name=str.upper)
+    except Unreadable as unreadable:
+        wrong = [
+            f"{_called(one.path[0])} is {one.value!r}: {one.expected[:1].lower()}{one.expected[1:]}"
+            for one in unreadable.problems
+        ]
     raise InvalidSettings("; ".join(wrong))
 
 
@@ -325,18 +311,54 @@ def _check_target(target: DefaultTarget) -> None:
 
 def _steps(variable: str, document: str, *, adds: bool) -> tuple[StepAdjustment, ...]:
     """The step table of one direction: only additions above the high alarm, only removals below the low one."""
-    # Imported here: most invocations read the registry's targets and never parse a document.
-    from quickstep.policy_documents import steps_from_json
+    steps = plain_steps(document)
+    if steps is None:
+        # Imported here: it brings pydantic, whose import an alarm would wait for, and most tables are plain.
+        from quickstep.policy_documents import steps_from_json
 
-    try:
-        steps = steps_from_json(document)
-    except InvalidPolicy as error:
-        raise InvalidSettings(f"{_called(variable)}: {error}") from error
-    for number, step in enumerate(steps, 1):
+        try:
+            steps = steps_from_json(document)
+        except InvalidPolicy as error:
+            raise InvalidSettings(f"{_called(variable)}: {error}") from error
+    for position, step in enumerate(steps, 1):
         if (step.adjustment < 0) if adds else (step.adjustment > 0):
             verb, way, other = ("removes", "out", "in") if adds else ("adds", "in", "out")
             raise InvalidSettings(
-                f"{_called(variable)}: step {number} {verb} {abs(step.adjustment)} in the scale-{way} table; "
+                f"{_called(variable)}: step {position} {verb} {abs(step.adjustment)} in the scale-{way} table; "
                 f"correct its sign or move it to {parameter(f'SCALE_{other.upper()}_STEPS_JSON')}"
             )
     return steps
+
+
+_BOUNDS = ("MetricIntervalLowerBound", "MetricIntervalUpperBound")
+
+
+def plain_steps(document: str) -> tuple[StepAdjustment, ...] | None:
+    """A step table with nothing remarkable about it; None for any other, which `policy_documents` reads or refuses."""
+
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        if len({key for key, _ in pairs}) < len(pairs):
+            raise ValueError("a key twice")
+        return dict(pairs)
+
+    try:
+        rows = json.loads(document, object_pairs_hook=once)
+        steps = tuple(
+            StepAdjustment(*(_bound(row.pop(name, None)) for name in _BOUNDS), _change(row.pop("ScalingAdjustment")))
+            for row in rows
+            if isinstance(rows, list)
+        )
+        if not steps or any(rows):
+            return None
+        validate_steps(steps, AdjustmentType.CHANGE_IN_CAPACITY)
+    except (AttributeError, InvalidPolicy, KeyError, RecursionError, TypeError, ValueError):
+        return None
+    return steps
+
+
+def _bound(value: Any) -> float | None:
+    return None if value is None else number()(value)
+
+
+def _change(value: Any) -> int:
+    return whole()(value)

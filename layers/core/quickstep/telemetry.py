@@ -24,6 +24,12 @@ from quickstep import clock
 NAMESPACE = "Quickstep"
 """EMF namespace where POWERTOOLS_METRICS_NAMESPACE is not set (a laptop, a test)."""
 
+STACK = "local"
+"""Dimension `Stack` where STACK_NAME is not set."""
+
+UNITS = frozenset({"Count", "Milliseconds", "None", "Percent", "Seconds"})
+"""CloudWatch's units that metrics of ours have (API reference, `StandardUnit`)."""
+
 REDACTED = "[redacted]"
 REDACTED_KEYS = frozenset(
     {
@@ -70,21 +76,35 @@ def record_note(note: Mapping[str, Any]) -> None:
 
 
 def count(metric: str, unit: str = "Count", value: float = 1.0, dimensions: Mapping[str, str] | None = None) -> None:
-    """Publish one value of one metric as an EMF line. Every distinct set of dimensions is a metric that AWS bills.
+    """Publish one value of one metric of this stack; see `gauges`."""
+    gauges({metric: (value, unit)}, dimensions)
 
-    `unit` is a CloudWatch unit (`Count`, `Seconds`, `Milliseconds`, `Percent`, …). A value that is not finite is unknown
-    and is not published. Raises `ValueError` for an unknown unit.
+
+def gauges(values: Mapping[str, tuple[float | None, str]], dimensions: Mapping[str, str] | None = None) -> None:
+    """Publish metrics as one line in CloudWatch's embedded metric format: {name: (value, unit)}.
+
+    Every distinct set of dimensions is a metric that AWS bills, by the hour in which it gets a value; `Stack` is always
+    one of them, so two stacks never share a metric. `unit` is one of UNITS. A value that is not known or not finite is
+    left out. Raises `ValueError` for an unknown unit.
     """
-    from aws_lambda_powertools.metrics import MetricUnit, single_metric
-
-    if not math.isfinite(value):
+    for name, (_, unit) in values.items():
+        if unit not in UNITS:
+            raise ValueError(f"metric {name} has the unit {unit!r}, which CloudWatch does not know")
+    known = {name: (v, unit) for name, (v, unit) in sorted(values.items()) if v is not None and math.isfinite(v)}
+    if not known:
         return
-    namespace = os.environ.get("POWERTOOLS_METRICS_NAMESPACE") or NAMESPACE
-    with single_metric(name=metric, unit=MetricUnit(unit), value=value, namespace=namespace) as line:
-        # Not set_timestamp(): that warns of times far from the wall clock, which a virtual clock is.
-        line.timestamp = round(clock.now_s() * 1000)
-        for name, text in sorted((dimensions or {}).items()):
-            line.add_dimension(name=name, value=text)
+    named = {"Stack": os.environ.get("STACK_NAME") or STACK, **(dimensions or {})}
+    directive = {
+        "Namespace": os.environ.get("POWERTOOLS_METRICS_NAMESPACE") or NAMESPACE,
+        "Dimensions": [sorted(named)],
+        "Metrics": [{"Name": name, "Unit": unit} for name, (_, unit) in known.items()],
+    }
+    line = {
+        "_aws": {"Timestamp": round(clock.now_s() * 1000), "CloudWatchMetrics": [directive]},
+        **named,
+        **{name: value for name, (value, _) in known.items()},
+    }
+    print(json.dumps(line, sort_keys=True, separators=(",", ":"), allow_nan=False), file=sys.stdout, flush=True)
 
 
 def forget() -> None:

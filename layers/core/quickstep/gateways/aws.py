@@ -43,7 +43,12 @@ def stream_client(service: str, read_timeout_s: int) -> Any:
 def prepare_stream_clients(read_timeout_s: int, *others: str) -> None:
     """Make the clients of a function that streams before its first request: Lambda gives processor time for that."""
     _client("sagemaker-runtime", WRITE_ATTEMPTS, read_timeout_s, STREAMS)
-    for service in others:
+    make_clients(*others)
+
+
+def make_clients(*services: str) -> None:
+    """Make the reading clients of `services` before somebody asks for them."""
+    for service in services:
         _client(service, READ_ATTEMPTS)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from quickstep.errors import ComponentNotFound, EndpointNotFound
 from quickstep.gateways.aws import client
 from quickstep.gateways.refusals import translated
-from quickstep.gateways.tags import MANAGED
+from quickstep.gateways.tags import LAST_CHANGE, MANAGED
 from quickstep.model.targets import TargetId
 
 
@@ -32,7 +32,7 @@ def unmark(target_id: TargetId, endpoint: str, *, stack: str, endpoint_too: bool
     for what, arn in arns:
         if (endpoint_too or not what.startswith("endpoint ")) and _stack_of(what, arn) == stack:
             with translated(f"untag {what}"):
-                client("sagemaker").delete_tags(ResourceArn=arn, TagKeys=[MANAGED])
+                client("sagemaker").delete_tags(ResourceArn=arn, TagKeys=[MANAGED, LAST_CHANGE])
 
 
 def _stack_of(what: str, arn: str) -> str | None:

@@ -58,6 +58,7 @@ def describe_endpoint(name: str) -> Endpoint:
         config_name=answer.get("EndpointConfigName") or None,
         failure_reason=answer.get("FailureReason") or None,
         last_modified_s=seconds(answer.get("LastModifiedTime")),
+        arn=answer.get("EndpointArn") or None,
     )
 
 
@@ -106,6 +107,7 @@ def describe_component(name: str) -> Component:
         failure_reason=answer.get("FailureReason") or None,
         rolling_update=status is ComponentStatus.UPDATING and bool(deployment.get("RollingUpdatePolicy")),
         base_component=base,
+        arn=answer.get("InferenceComponentArn") or None,
     )
 
 

@@ -1,12 +1,21 @@
-"""The tag `quickstep:managed=<stack>`: registration sets it, and the permission to write to SageMaker asks for it."""
+"""Tags on what is scaled: `quickstep:managed=<stack>` and `quickstep:last-change`.
+
+Registration sets the first, and the permission to write to SageMaker asks for it. The second is for a person who looks
+at the resource in the console; nothing reads it.
+"""
 
 from __future__ import annotations
 
-from quickstep.gateways.aws import client
+import re
+
+from quickstep.gateways.aws import client, write_client
 from quickstep.gateways.refusals import translated
 from quickstep.model.targets import ScalableTarget
 
 MANAGED = "quickstep:managed"
+LAST_CHANGE = "quickstep:last-change"
+_NOT_IN_A_VALUE = re.compile(r"[^\w\s_.:/=+\-@]")
+"""A tag's value may hold nothing else (SageMaker API reference, `Tag`)."""
 
 
 def mark_managed(target: ScalableTarget, *, stack: str) -> tuple[str, ...]:
@@ -30,3 +39,10 @@ def mark_managed(target: ScalableTarget, *, stack: str) -> tuple[str, ...]:
             sagemaker.add_tags(ResourceArn=arn, Tags=[{"Key": MANAGED, "Value": stack}])
             arns.append(arn)
     return tuple(arns)
+
+
+def mark_change(arn: str, what: str) -> None:
+    """Tag a resource of ours with what was changed last. Raises the errors of `refusals`."""
+    value = _NOT_IN_A_VALUE.sub(" ", what)[:256]
+    with translated(f"tag {arn} with its last change"):
+        write_client("sagemaker").add_tags(ResourceArn=arn, Tags=[{"Key": LAST_CHANGE, "Value": value}])

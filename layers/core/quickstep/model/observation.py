@@ -107,6 +107,7 @@ class Component:
     """A new specification is being rolled out: copies are doubled in batches, scale-in would hurt."""
     base_component: str | None = None
     """Set for adapters: they live inside the base component and take nothing of their own."""
+    arn: str | None = None
 
     @property
     def is_stable(self) -> bool:
@@ -154,6 +155,7 @@ class Endpoint:
     config_name: str | None = None
     failure_reason: str | None = None
     last_modified_s: float | None = None
+    arn: str | None = None
 
     def variant(self, name: str | None) -> Variant | None:
         """The variant called `name`; the only one if `name` is None; None if there is no such variant."""

@@ -65,3 +65,9 @@ class EndpointPlan:
     """On SETTLED: when something may change by itself."""
     empty_variants: tuple[str, ...] = ()
     """Variants that have more instances than their copies need now, whether or not one may be released yet."""
+
+    @property
+    def scales_out(self) -> bool:
+        """True if this move asks for more of anything."""
+        asks = (*self.copies, *filter(None, (self.instances,)))
+        return any(ask.wanted > ask.before for ask in asks)

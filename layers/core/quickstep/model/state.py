@@ -98,6 +98,8 @@ class EndpointState:
     variants: Mapping[str, VariantState] = field(default_factory=dict)
     instance_types: Mapping[str, str | None] = field(default_factory=dict)
     """Instance type by variant, of configuration `config_name`: DescribeEndpoint does not say it."""
+    scale_out_asked_s: float | None = None
+    """When SageMaker was last asked for more of anything on this endpoint."""
 
     def variant(self, name: str) -> VariantState:
         return self.variants.get(name, VariantState())
@@ -113,6 +115,7 @@ class EndpointState:
             "config_name": self.config_name,
             "variants": variants,
             "instance_types": dict(sorted(self.instance_types.items())),
+            "scale_out_asked_s": self.scale_out_asked_s,
         }
 
     @classmethod
@@ -121,7 +124,13 @@ class EndpointState:
         variants = {
             name: VariantState(**_built(VariantState, row)) for name, row in (data.get("variants") or {}).items()
         }
-        return cls(STATE_VERSION, data.get("config_name"), variants, dict(data.get("instance_types") or {}))
+        return cls(
+            STATE_VERSION,
+            data.get("config_name"),
+            variants,
+            dict(data.get("instance_types") or {}),
+            data.get("scale_out_asked_s"),
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,9 +23,13 @@ class Considered:
     """What one look sees and wants."""
 
     seen: Gathered
+    followed: EndpointState
+    """What the endpoint has done since the look before."""
     endpoint_state: EndpointState
-    """To be kept if the look is carried out."""
+    """The same with what the plan found; to be kept if the look is carried out."""
     endpoint_notes: tuple[Note, ...]
+    states: Mapping[TargetId, TargetState]
+    """What each target has done since the look before."""
     notes: Mapping[TargetId, tuple[Note, ...]]
     wishes: tuple[Wish, ...]
     """One per target that can be looked at, in order of target id; each holds its decision."""
@@ -38,7 +42,7 @@ def consider(record: EndpointRecord, now_s: float, settings: Settings) -> Consid
     Raises `EndpointNotFound`, `Throttled`, `AccessDenied` or `OutcomeUnknown` if the endpoint itself cannot be read.
     """
     seen = gather(record, now_s)
-    endpoint_state, endpoint_notes = _follow_endpoint(seen, now_s)
+    followed, endpoint_notes = _follow_endpoint(seen, now_s)
     states, notes = _follow_targets(record, seen, now_s)
     wishes = tuple(
         Wish(
@@ -50,7 +54,7 @@ def consider(record: EndpointRecord, now_s: float, settings: Settings) -> Consid
     )
     view = EndpointView(
         seen.endpoint,
-        endpoint_state,
+        followed,
         seen.components,
         wishes,
         now_s,
@@ -58,8 +62,8 @@ def consider(record: EndpointRecord, now_s: float, settings: Settings) -> Consid
         components_known=not any(text.startswith("components of ") for text in seen.unread),
     )
     plan = plan_endpoint(view)
-    endpoint_state = mark_empty(endpoint_state, plan.empty_variants, now_s)
-    return Considered(seen, endpoint_state, endpoint_notes, notes, wishes, plan)
+    endpoint_state = mark_empty(followed, plan.empty_variants, now_s)
+    return Considered(seen, followed, endpoint_state, endpoint_notes, states, notes, wishes, plan)
 
 
 def _decide(

@@ -20,8 +20,9 @@ from quickstep.model.state import TargetState
 from quickstep.model.targets import TargetId
 from quickstep.reasons import Reason
 from quickstep.settings import Settings
-from quickstep.usecases import history
+from quickstep.usecases import history, measures
 from quickstep.usecases.act import Acted, Actor
+from quickstep.usecases.announce import announce, tag_changes
 from quickstep.usecases.consider import consider
 
 LEASE_S = 30.0
@@ -91,8 +92,26 @@ def _look(
         actor.carry_out(plan, wishes, endpoint_state) if plan.word in permit else Acted.nothing(wishes, endpoint_state)
     )
     acted = _with_last_reasons(acted, plan, wishes)
+    if acted.asked and plan.scales_out:
+        acted = replace(acted, endpoint_state=replace(acted.endpoint_state, scale_out_asked_s=now_s))
     _save(record, lease, registry, acted, wishes)
     history.record(registry, record, plan, wishes, acted, seen, now_s)
+    told = measures.Look(
+        record,
+        seen,
+        considered.followed,
+        considered.endpoint_notes,
+        considered.states,
+        considered.notes,
+        wishes,
+        plan,
+        acted,
+        now_s,
+    )
+    measures.publish(told)
+    announce(told)
+    if acted.asked:
+        tag_changes(told)
     word, wait_s = (NextWord.WAIT, 2) if acted.asked else (plan.word, plan.wait_s)
     return LookOutcome(
         word=word,

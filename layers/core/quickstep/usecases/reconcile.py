@@ -52,7 +52,6 @@ def reconcile(*, registry: Registry, settings: Settings) -> dict[str, Any]:
             # One endpoint that cannot be started must not keep the others waiting; it stays due.
             failed.append(endpoint)
             telemetry.logger().warning("cannot start a loop", extra={"endpoint": endpoint, "error": str(error)})
-    telemetry.count("ReconcilerHeartbeat")
     return {
         "outcome": "reconciled",
         "due": [loop.endpoint for loop in overdue],
