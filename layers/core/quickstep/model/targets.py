@@ -115,6 +115,8 @@ class DemandPolicy:
     """Demand is averaged over the complete datapoints of this window."""
     scale_in_hold_s: float = 300.0
     """A count is given up only when nothing in this window needed it."""
+    slo_target: float = 98.0
+    """Percent of requests that should keep their SLO, as a dial: 95, 98, 99 or 99.5 (see `capacity.growth.PRICES`)."""
 
 
 Policy = StepScalingPolicy | TargetTrackingPolicy | DemandPolicy

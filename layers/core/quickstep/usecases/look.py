@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from quickstep import clock
+from quickstep.capacity import growth
 from quickstep.capacity.plan import EndpointView, copies_per_instance_of, plan_endpoint
 from quickstep.capacity.progress import (
     Note,
@@ -30,7 +31,7 @@ from quickstep.model.targets import TargetId
 from quickstep.policy.pipeline import decide
 from quickstep.reasons import Reason
 from quickstep.settings import Settings
-from quickstep.usecases import history
+from quickstep.usecases import history, learn
 from quickstep.usecases.act import Acted, Actor
 from quickstep.usecases.gather import Gathered, gather
 
@@ -93,6 +94,11 @@ def _look(
     # 2 decide
     endpoint_state, endpoint_notes = _follow_endpoint(seen, now_s)
     states, notes = _follow_targets(record, seen, now_s)
+    for tid, state in states.items():
+        if growth.is_due(state):
+            target, component = record.targets[tid], seen.observations[tid].component
+            memory = learn.moved_by_us(target, seen.endpoint, endpoint_state, component.variant if component else None)
+            states[tid] = learn.refresh(registry, target, state, memory, now_s)
     wishes = tuple(
         Wish(
             record.targets[tid],
