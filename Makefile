@@ -5,10 +5,10 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint docs bench build oracle events lock clean
+.PHONY: help demo test lint docs bench bench-tables bench-sensitivity build oracle events lock clean
 
 help: ## List what can be made.
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.ready ## Scale a simulated endpoint under generated traffic, with no AWS account. Leaves out/report.html and out/result.json.
 	@$(BIN)/quickstep simulate --scenario examples/scenarios/demo.yaml --json out/result.json --html out/report.html
@@ -26,6 +26,12 @@ docs: $(VENV)/.ready ## Write the generated part of README.md again, from templa
 bench: $(VENV)/.ready ## The short benchmark: ours and three peers on two generated days. Leaves out/bench.html and out/bench.json.
 	@$(BIN)/quickstep bench --slices G1,G4 --policies quickstep,quickstep-managed,aas-tt-10s,k8s-hpa,aibrix-apa-documented,clairvoyant-plan \
 	  --json out/bench.json --html out/bench.html
+
+bench-tables: $(VENV)/.ready ## Write the tables of docs/benchmark.md again; RESULT=out/bench.json takes a result in first (NAME=main).
+	@$(BIN)/python benchmarks/tables.py $(if $(RESULT),--result $(RESULT)) $(if $(NAME),--name $(NAME))
+
+bench-sensitivity: $(VENV)/.ready ## Run the benchmark with one constant changed at a time: TRACES=DIR SLICES=P2,P3,P5
+	@$(BIN)/python benchmarks/sensitivity.py $(if $(TRACES),--traces $(TRACES)) $(if $(SLICES),--slices $(SLICES))
 
 build: ## Run sam validate and sam build, without Docker. ARCH=x86_64 or ARCH=arm64 leaves the other out of the layer.
 	@ARCH="$(ARCH)" PYTHON="$(PYTHON)" tools/build.sh

@@ -1,7 +1,8 @@
 """What the demand really was, in copies, and the cheapest way to have served it with perfect foresight.
 
 Both are fluid: requests are work spread over time, copies are perfectly balanced, nothing queues. So the clairvoyant
-cost is a lower bound; executing its plan in the event-driven engine costs 1.01 to 1.20 times as much at 99 % SLO.
+cost is a lower bound for serving everything at the pace of the SLO. What it costs to carry out such a plan in the
+event-driven engine is the benchmark's `clairvoyant-plan`.
 """
 
 from __future__ import annotations
@@ -45,8 +46,13 @@ def fluid_demand(
         copies = _loop_demand(arrivals, profile, start_s, periods, period_s)
     else:
         copies = _open_demand(arrivals, profile, start_s, periods, period_s)
-    block = np.arange(periods) // max(1, round(smooth_s / period_s))
-    return (np.bincount(block, copies) / np.bincount(block))[block]
+    return in_blocks(copies, max(1, round(smooth_s / period_s)))
+
+
+def in_blocks(demand: np.ndarray, periods: int) -> np.ndarray:
+    """`demand` with every block of so many periods at its mean; a last block that is not full at its own."""
+    block = np.arange(len(demand)) // periods
+    return (np.bincount(block, demand) / np.bincount(block))[block]
 
 
 def whole_copies(demand: np.ndarray, min_copies: int) -> np.ndarray:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 
@@ -101,38 +102,91 @@ def score_run(
     needed = whole_copies(demand, min_copies)
     most = max(int(needed.max()) if max_copies is None else max_copies, min_copies)
     plan = clairvoyant_plan(demand, min_copies=min_copies, max_copies=most, period_s=supply.period_s, launch_s=launch_s)
-    cost_usd = float(instances.sum()) * supply.period_s / 3600 * profile.instance_usd_per_hour
-    oracle_cost_usd = plan.cost_copy_s / 3600 * profile.copy_usd_per_hour
-    moves = np.diff(copies if supply.wanted is None else np.asarray(supply.wanted))
-    short, over = np.maximum(needed - copies, 0), np.maximum(copies - needed, 0)
     good, late = _good_and_late(log, profile)
     lost = sum(log.count(status) for status in (Status.LOST_TIMEOUT, Status.LOST_NO_CAPACITY, Status.LOST_BROKEN))
-    known = good + late + lost
-    ttft_s = log.ttft_s[np.isfinite(log.ttft_s)]
-    p50, p95, p99 = np.percentile(ttft_s, [50, 95, 99]).tolist() if len(ttft_s) else (None, None, None)
     return Score(
-        requests=len(log),
-        lost=lost,
-        late=late,
-        slo_attainment=good / known if known else None,
-        ttft_p50_s=p50,
-        ttft_p95_s=p95,
-        ttft_p99_s=p99,
-        copy_hours=float(copies.sum()) * supply.period_s / 3600,
-        instance_hours=float(instances.sum()) * supply.period_s / 3600,
-        cost_usd=cost_usd,
-        oracle_cost_usd=oracle_cost_usd,
-        cost_vs_oracle=cost_usd / oracle_cost_usd if oracle_cost_usd else None,
-        theta_u=100 * float((short / np.maximum(needed, 1)).mean()),
-        theta_o=100 * float((over / np.maximum(needed, 1)).mean()),
-        tau_u=100 * float((short > 0).mean()),
-        tau_o=100 * float((over > 0).mean()),
-        instability=_instability(copies, needed, supply.period_s),
-        scale_outs=int((moves > 0).sum()),
-        scale_ins=int((moves < 0).sum()),
-        changes=int((moves != 0).sum()),
-        longest_shortage_s=_longest_run(short > 0) * supply.period_s,
+        **request_figures(len(log), good=good, late=late, lost=lost, ttft_s=log.ttft_s[np.isfinite(log.ttft_s)]),
+        **supply_figures(
+            copies,
+            instances,
+            copies if supply.wanted is None else np.asarray(supply.wanted),
+            needed=needed,
+            oracle_copy_s=plan.cost_copy_s,
+            profile=profile,
+            period_s=supply.period_s,
+        ),
     )
+
+
+def request_figures(requests: int, *, good: int, late: int, lost: int, ttft_s: np.ndarray) -> dict[str, Any]:
+    """What users got, by the names of `Score`. `ttft_s`: times to first token of the requests that have one."""
+    known = good + late + lost
+    p50, p95, p99 = np.percentile(ttft_s, [50, 95, 99]).tolist() if len(ttft_s) else (None, None, None)
+    return {
+        "requests": requests,
+        "lost": lost,
+        "late": late,
+        "slo_attainment": good / known if known else None,
+        "ttft_p50_s": p50,
+        "ttft_p95_s": p95,
+        "ttft_p99_s": p99,
+    }
+
+
+def supply_figures(
+    copies: np.ndarray,
+    instances: np.ndarray,
+    asked: np.ndarray,
+    *,
+    needed: np.ndarray,
+    oracle_copy_s: float,
+    profile: ServiceProfile,
+    period_s: float,
+) -> dict[str, Any]:
+    """What it cost and how well supply followed demand, by the names of `Score`.
+
+    Arrays hold one count per period: copies that served, instances that were paid for, copies asked for, and whole
+    copies `needed`.
+    """
+    cost_usd = float(instances.sum()) * period_s / 3600 * profile.instance_usd_per_hour
+    oracle_cost_usd = oracle_copy_s / 3600 * profile.copy_usd_per_hour
+    moves = np.diff(asked)
+    return {
+        "copy_hours": float(copies.sum()) * period_s / 3600,
+        "instance_hours": float(instances.sum()) * period_s / 3600,
+        "cost_usd": cost_usd,
+        "oracle_cost_usd": oracle_cost_usd,
+        "cost_vs_oracle": cost_usd / oracle_cost_usd if oracle_cost_usd else None,
+        **elasticity(copies, needed, period_s),
+        "scale_outs": int((moves > 0).sum()),
+        "scale_ins": int((moves < 0).sum()),
+        "changes": int((moves != 0).sum()),
+        "longest_shortage_s": max((end - first for first, end in stretches(needed > copies)), default=0) * period_s,
+    }
+
+
+def elasticity(copies: np.ndarray, needed: np.ndarray, period_s: float) -> dict[str, float]:
+    """SPEC's elasticity metrics, percent: how much and how often too little or too much, and instability by the minute.
+
+    On minutes, since at 10 s the noise of demand alone decides the last one.
+    """
+    short, over, base = np.maximum(needed - copies, 0), np.maximum(copies - needed, 0), np.maximum(needed, 1)
+    stride = max(1, round(_MINUTE_S / period_s))
+    supply_moves, demand_moves = np.sign(np.diff(copies[::stride])), np.sign(np.diff(needed[::stride]))
+    apart = np.minimum(np.abs(supply_moves - demand_moves), 1)
+    return {
+        "theta_u": 100 * float((short / base).mean()),
+        "theta_o": 100 * float((over / base).mean()),
+        "tau_u": 100 * float((short > 0).mean()),
+        "tau_o": 100 * float((over > 0).mean()),
+        "instability": 100 * float(apart.mean()) if len(apart) else 0.0,
+    }
+
+
+def stretches(mask: np.ndarray) -> list[tuple[int, int]]:
+    """(first, one past the last) of every stretch of True."""
+    edges = np.flatnonzero(np.diff(np.concatenate(([False], mask, [False]))))
+    return list(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))
 
 
 def slo_limits(
@@ -151,18 +205,3 @@ def _good_and_late(log: RequestLog, profile: ServiceProfile) -> tuple[int, int]:
     no_token = np.isnan(log.ttft_s) & (age_s > ttft_limit_s)
     overdue = still_open & (no_token | (log.ttft_s > ttft_limit_s) | (age_s > e2e_limit_s))
     return int(good.sum()), int((served & ~good).sum() + overdue.sum())
-
-
-def _instability(copies: np.ndarray, needed: np.ndarray, period_s: float) -> float:
-    """On minutes, since at 10 s the noise of demand alone decides it."""
-    stride = max(1, round(_MINUTE_S / period_s))
-    supply_moves, demand_moves = np.sign(np.diff(copies[::stride])), np.sign(np.diff(needed[::stride]))
-    if not len(supply_moves):
-        return 0.0
-    return 100 * float(np.minimum(np.abs(supply_moves - demand_moves), 1).mean())
-
-
-def _longest_run(short: np.ndarray) -> int:
-    """Length of the longest stretch of True."""
-    edges = np.flatnonzero(np.diff(np.concatenate(([False], short, [False]))))
-    return int((edges[1::2] - edges[::2]).max(initial=0))

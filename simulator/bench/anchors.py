@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import numpy as np
 
-from simulator.oracle import PERIOD_S, fluid_demand
+from simulator.oracle import PERIOD_S, ClairvoyantPlan, clairvoyant_plan, fluid_demand
 from simulator.physics.profiles import ServiceProfile
 from simulator.physics.requests import OpenArrivals
 
 _CHUNK_S = 86_400.0
 _BLOCK_S = 600.0
-"""Chunks begin on multiples of this, so that the demand's 60-s blocks stay where they are."""
+"""Chunks begin on multiples of this, so that blocks of 60 s lie as if there were no chunks."""
+PLAN_WINDOW_PERIODS = 3
+"""Datapoints that the plan which is carried out sees as one level: what is short for 10 s waits, within the SLO."""
+PLAN_SHORTAGE_WEIGHT = 16.0
+"""Copy-seconds that this plan spends at most on a copy-second of demand: one more for 30 s is worth a start,
+for 20 s not."""
 
 
 def demand_of(arrivals: OpenArrivals, profile: ServiceProfile, length_s: float) -> np.ndarray:
-    """`oracle.fluid_demand` of a trace from 0 to `length_s`, a day at a time: a tenth of the memory.
+    """`oracle.fluid_demand` of a trace from 0 to `length_s`, by the period, a day at a time: a tenth of the memory.
 
     Each chunk begins early by the longest time that a request can take at the pace of the SLO.
     """
@@ -30,9 +35,29 @@ def demand_of(arrivals: OpenArrivals, profile: ServiceProfile, length_s: float) 
         piece = OpenArrivals(
             arrivals.times_s[part], arrivals.input_tokens[part], arrivals.output_tokens[part], arrivals.start_s
         )
-        demand = fluid_demand(piece, profile, start_s=early_s, end_s=end_s)
+        demand = fluid_demand(piece, profile, start_s=early_s, end_s=end_s, smooth_s=PERIOD_S)
         parts.append(demand[round((begin_s - early_s) / PERIOD_S) :])
     return np.concatenate(parts)
+
+
+def executable_plan(demand: np.ndarray, *, min_copies: int, max_copies: int, start_cost_s: float) -> ClairvoyantPlan:
+    """A plan for `demand` by the period (`demand_of`, times a factor) that is good when it is carried out.
+
+    The optimum that costs are compared with does not see what happens within a minute, serves every last token at once,
+    and pays nothing for a start but the launch. This one follows the centred mean of `PLAN_WINDOW_PERIODS` datapoints,
+    leaves peaks alone that are not worth a start, and reckons with `start_cost_s` for one: all that is paid for a copy
+    without it serving.
+    """
+    aside = PLAN_WINDOW_PERIODS // 2
+    padded = np.pad(demand, aside, mode="edge")
+    level = np.convolve(padded, np.full(PLAN_WINDOW_PERIODS, 1 / PLAN_WINDOW_PERIODS), "valid")
+    return clairvoyant_plan(
+        level,
+        min_copies=min_copies,
+        max_copies=max_copies,
+        launch_s=start_cost_s,
+        shortage_weight=PLAN_SHORTAGE_WEIGHT,
+    )
 
 
 def break_even_copy_s(needed: np.ndarray, *, launch_s: float, period_s: float = PERIOD_S) -> float:

@@ -7,8 +7,12 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import TYPE_CHECKING
 
 from simulator.aws.sagemaker_delays import LaunchDraw
+
+if TYPE_CHECKING:
+    from simulator.bench.component import Component
 
 
 class CopyState(Enum):
@@ -33,6 +37,7 @@ class Instance:
 @dataclass(eq=False, slots=True)
 class Copy:
     instance: Instance
+    owner: Component
     state: CopyState = CopyState.LOADING
     number: int | None = None
     """In the fleet, once it serves."""
@@ -50,6 +55,12 @@ class Event:
 
     def cancel(self) -> None:
         self.action = None
+
+
+def cancelled(event: Event | None) -> None:
+    """Cancel `event` if there is one; nothing, to be kept in its place."""
+    if event is not None:
+        event.cancel()
 
 
 class Agenda:

@@ -15,7 +15,7 @@ import numpy as np
 from simulator.bench.anchors import demand_of
 from simulator.bench.compiled_fleet import TraceColumns
 from simulator.bench.slices import Slice
-from simulator.oracle import clairvoyant_plan, whole_copies
+from simulator.oracle import PERIOD_S, SMOOTH_S, clairvoyant_plan, in_blocks, whole_copies
 from simulator.physics.profiles import ServiceProfile, cstar
 
 _COLUMNS = ("times_s", "input_tokens", "output_tokens")
@@ -30,10 +30,12 @@ class Prepared:
     profile: ServiceProfile
     trace: TraceColumns
     length_s: float
+    sharp_demand: np.ndarray
+    """Copies needed (not whole) in each 10 s."""
     demand: np.ndarray
-    """Copies needed (not whole) per 10 s."""
+    """The same averaged over minutes: what the optimum and the elasticity metrics are about."""
     needed: np.ndarray
-    """The same in whole copies, at least the slice's least."""
+    """The demand by minutes in whole copies, at least the slice's least."""
     oracle_copy_s: float
     """Copy-seconds of the clairvoyant optimum, launches included."""
     launch_s: float
@@ -53,11 +55,13 @@ def prepare(one: Slice, seed: int, *, traces: Path | None, folder: Path, launch_
     columns = TraceColumns.of(arrivals)
     for name in _COLUMNS:
         np.save(folder / f"{name}.npy", getattr(columns, name))
-    demand = demand_of(arrivals, profile, length_s)
+    sharp_demand = demand_of(arrivals, profile, length_s)
     mean_in, mean_out = float(arrivals.input_tokens.mean()), float(arrivals.output_tokens.mean())
     del arrivals, columns
-    plan = clairvoyant_plan(demand, min_copies=one.min_copies, max_copies=one.max_copies, launch_s=launch_s)
-    np.save(folder / "demand.npy", demand)
+    plan = clairvoyant_plan(
+        _by_minutes(sharp_demand), min_copies=one.min_copies, max_copies=one.max_copies, launch_s=launch_s
+    )
+    np.save(folder / "demand.npy", sharp_demand)
     about = {
         "slice": one.model_dump(),
         "seed": seed,
@@ -77,13 +81,15 @@ def load_prepared(folder: Path) -> Prepared:
     one = Slice.model_validate(about["slice"])
     # Copy-on-write, not read-only: the engine is compiled once for plain arrays.
     columns = (np.asarray(np.load(folder / f"{name}.npy", mmap_mode="c")) for name in _COLUMNS)
-    demand = np.load(folder / "demand.npy")
+    sharp_demand = np.load(folder / "demand.npy")
+    demand = _by_minutes(sharp_demand)
     return Prepared(
         slice=one,
         seed=about["seed"],
         profile=one.service_profile(),
         trace=TraceColumns(*columns),
         length_s=about["length_s"],
+        sharp_demand=sharp_demand,
         demand=demand,
         needed=whole_copies(demand, one.min_copies),
         oracle_copy_s=about["oracle_copy_s"],
@@ -99,3 +105,7 @@ def is_prepared(folder: Path) -> bool:
 def discard(folder: Path) -> None:
     """Give the disk space back."""
     shutil.rmtree(folder, ignore_errors=True)
+
+
+def _by_minutes(sharp_demand: np.ndarray) -> np.ndarray:
+    return in_blocks(sharp_demand, round(SMOOTH_S / PERIOD_S))

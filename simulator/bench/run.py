@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from simulator.aws.sagemaker_delays import Delays, DelayStream
-from simulator.bench.anchors import break_even_copy_s, mean_copies
+from simulator.bench.anchors import break_even_copy_s, executable_plan, mean_copies
 from simulator.bench.compiled_fleet import CompiledFleet
 from simulator.bench.deployed import SLO_TARGETS, TARGET_SHARE, deployed
 from simulator.bench.ours import drive_ours
@@ -17,17 +17,19 @@ from simulator.bench.peers_drive import drive_peer
 from simulator.bench.platform import AAS_RELEASE_S, Platform
 from simulator.bench.prepare import Prepared
 from simulator.bench.scores import run_figures
-from simulator.oracle import PERIOD_S, clairvoyant_plan
+from simulator.oracle import PERIOD_S
 from simulator.peers.registry import PEERS, make_peer
 from simulator.peers.view import SAGEMAKER_SENSING, Sensing
 
 PEER_KNOBS = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 """Target per copy as a share of C*."""
-PLAN_FACTORS = (0.8, 0.9, 1.0, 1.05, 1.1, 1.2, 1.3, 1.4)
+PLAN_FACTORS = (0.8, 0.9, 0.95, 1.0, 1.05, 1.1, 1.2, 1.3)
 """Demand that the clairvoyant plan is made for, as a multiple of what it will be."""
 OURS = ("quickstep", "quickstep-managed")
 BREAK_EVEN = "oracle-break-even"
 ANCHORS = ("clairvoyant-plan", "static-peak", "static-mean", BREAK_EVEN)
+AAS = "aas-"
+"""How the names of Application Auto Scaling's policies begin."""
 SAGEMAKER = "@sagemaker"
 """Ending of a peer's name: the same rule with SageMaker's sensing instead of its own."""
 
@@ -83,6 +85,8 @@ class RunSpec:
     knob: float | None = None
     target_factor: float = 1.0
     """Ours and peers: the target per copy is set wrong by this factor."""
+    statistic: str | None = None
+    """Average or Maximum, where a policy has the choice (ours and AAS: what their alarms read); None = its default."""
     parameters: tuple[tuple[str, str], ...] = ()
     """Ours: template parameters beside those that follow from the rest."""
     options: PlatformOptions = field(default=DEFAULT_OPTIONS)
@@ -91,7 +95,7 @@ class RunSpec:
 def policies() -> tuple[str, ...]:
     """Every policy that can be benchmarked, by name: ours, peers with their own sensing and with SageMaker's, anchors."""
     peers = [name for name, about in PEERS.items() if about.has_knob]
-    sensed = [f"{name}{SAGEMAKER}" for name in peers if not name.startswith("aas-")]
+    sensed = [f"{name}{SAGEMAKER}" for name in peers if not name.startswith(AAS)]
     return (*OURS, *peers, *sensed, *ANCHORS)
 
 
@@ -111,7 +115,7 @@ def run_one(prepared: Prepared, spec: RunSpec) -> dict[str, Any]:
     about = {
         "policy": spec.policy,
         "trace": prepared.slice.name,
-        "scenario": f"profile {prepared.slice.profile}",
+        "scenario": ", ".join([f"profile {prepared.slice.profile}", *_deviations(prepared, spec)]),
         "seed": prepared.seed,
         "knob": spec.knob,
     }
@@ -133,7 +137,7 @@ def _carried_out(prepared: Prepared, spec: RunSpec) -> tuple[CompiledFleet, Plat
             min_copies=one.min_copies,
             max_copies=one.max_copies,
             slo_target=dial,
-            overrides=spec.parameters,
+            overrides=_parameters(spec),
         )
         fleet, platform = _platform(prepared, spec, window_s=PERIOD_S, managed=managed, release_s=AAS_RELEASE_S)
         looks = drive_ours(platform, what, prepared.profile, prepared.length_s, publish_delay_s=options.publish_delay_s)
@@ -148,6 +152,8 @@ def _carried_out(prepared: Prepared, spec: RunSpec) -> tuple[CompiledFleet, Plat
     if spec.knob is not None and name not in ANCHORS:
         target = spec.knob * spec.target_factor * prepared.concurrency
         given["target_per_copy"] = target
+    if spec.statistic is not None and name.startswith(AAS):
+        given["statistic"] = spec.statistic
     peer = make_peer(name, min_copies=one.min_copies, max_copies=one.max_copies, sensing=sensing, **given)
     if peer.sensing == SAGEMAKER_SENSING:
         peer.sensing = Sensing(SAGEMAKER_SENSING.point_s, options.publish_delay_s)
@@ -156,7 +162,7 @@ def _carried_out(prepared: Prepared, spec: RunSpec) -> tuple[CompiledFleet, Plat
         spec,
         window_s=peer.sensing.point_s,
         managed=True,
-        release_s=AAS_RELEASE_S if name.startswith("aas-") else options.peer_release_s,
+        release_s=AAS_RELEASE_S if name.startswith(AAS) else options.peer_release_s,
         copies=initial,
     )
     drive_peer(platform, peer, prepared.length_s)
@@ -207,14 +213,15 @@ def _anchor(prepared: Prepared, spec: RunSpec) -> tuple[dict[str, Any], int | No
     if spec.policy == "static-mean":
         copies = min(one.max_copies, mean_copies(prepared.needed))
         return {"copies": copies}, copies
-    plan = clairvoyant_plan(
-        prepared.demand * (1.0 if spec.knob is None else spec.knob),
-        min_copies=one.min_copies,
-        max_copies=one.max_copies,
-        launch_s=prepared.launch_s,
-    )
     # It is carried out on the grid, and SageMaker needs a moment to see that instances are missing.
     lead_s = spec.options.launch_median_s + PERIOD_S
+    plan = executable_plan(
+        prepared.sharp_demand * (1.0 if spec.knob is None else spec.knob),
+        min_copies=one.min_copies,
+        max_copies=one.max_copies,
+        # Paid for as well: the time in which an instance goes away.
+        start_cost_s=lead_s + spec.options.delays().instance_stop_s,
+    )
     return {"plan": plan.copies, "step_s": PERIOD_S, "lead_s": lead_s}, int(plan.copies[0])
 
 
@@ -229,6 +236,26 @@ def _break_even(prepared: Prepared) -> dict[str, Any]:
         "cost_vs_oracle": _rounded(copy_s / prepared.oracle_copy_s) if prepared.oracle_copy_s else None,
         "timeline": [],
     }
+
+
+def _parameters(spec: RunSpec) -> tuple[tuple[str, str], ...]:
+    statistic = () if spec.statistic is None else (("ConcurrencyStatistic", spec.statistic),)
+    return (*statistic, *spec.parameters)
+
+
+def _deviations(prepared: Prepared, spec: RunSpec) -> list[str]:
+    """What differs from the benchmark's defaults, in words."""
+    options, usual = spec.options, DEFAULT_OPTIONS
+    found = [
+        f"{name} {getattr(options, name)}" for name in asdict(usual) if getattr(options, name) != getattr(usual, name)
+    ]
+    if prepared.slice.prefill_factor != 1.0:
+        found.append(f"prefill_factor {prepared.slice.prefill_factor:g}")
+    if spec.target_factor != 1.0:
+        found.append(f"target_factor {spec.target_factor:g}")
+    if spec.statistic is not None:
+        found.append(f"statistic {spec.statistic}")
+    return [*found, *(f"{name} {value}" for name, value in spec.parameters)]
 
 
 def _rounded(value: Any) -> Any:

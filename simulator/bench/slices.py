@@ -35,7 +35,7 @@ class Slice(BaseModel):
     trace: str | tuple[str, ...] | None = None
     """A trace file below the traces folder; several are laid over each other, each scaled to its share of the copies."""
     generated: str | None = None
-    """A kind of generated traffic instead."""
+    """A kind of generated traffic instead; from_day moves its daily wave."""
     profile: str = "M"
     from_day: Annotated[float, Field(ge=0)] = 0.0
     days: Annotated[float, Field(gt=0)] | None = None
@@ -92,7 +92,8 @@ class Slice(BaseModel):
             length_s = self.days * DAY_S
             return crowds_trace(seed, length_s, self.service_profile(), self.mean_copies or 8.0), length_s
         if self.generated is not None:
-            return self._part(f"{PREFIX}{round((self.days or 0.0) * 1440)}m:{self.generated}", seed, 1)
+            length_days = self.from_day + (self.days or 0.0)
+            return self._part(f"{PREFIX}{round(length_days * 1440)}m:{self.generated}", seed, 1)
         parts = [self._part(str(path), seed, len(self.files(traces))) for path in self.files(traces)]
         return _merged([arrivals for arrivals, _ in parts]), max(length_s for _, length_s in parts)
 

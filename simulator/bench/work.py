@@ -15,12 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from simulator.bench.run import OURS, RunSpec
+from simulator.bench.shared_slices import SharedSlice
 from simulator.bench.slices import Slice
 
 _ROOT = Path(__file__).resolve().parents[2]
 _ENGINE = (
-    *(f"simulator/bench/{name}.py" for name in ("anchors", "compiled_fleet", "crowds", "kernel", "peers_drive")),
-    *(f"simulator/bench/{name}.py" for name in ("platform", "prepare", "run", "scores", "slices")),
+    *(f"simulator/bench/{name}.py" for name in ("anchors", "compiled_fleet", "component", "crowds", "endpoint")),
+    *(f"simulator/bench/{name}.py" for name in ("kernel", "peers_drive", "platform", "platform_records", "prepare")),
+    *(f"simulator/bench/{name}.py" for name in ("run", "scores", "slices")),
     "simulator/aws/sagemaker_delays.py",
     "simulator/oracle.py",
     "simulator/peers",
@@ -36,6 +38,7 @@ _OURS = (
     "simulator/bench/ours_look.py",
     "template.yaml",
 )
+_SHARED = tuple(f"simulator/bench/{name}.py" for name in ("shared_ours", "shared_run", "shared_slices"))
 
 
 class WorkFile:
@@ -64,7 +67,7 @@ class WorkFile:
             handle.write(json.dumps({"key": key, "run": run}, sort_keys=True) + "\n")
 
 
-def run_key(one: Slice, traces: Path | None, seed: int, spec: RunSpec, *, launch_s: float) -> str:
+def run_key(one: Slice | SharedSlice, traces: Path | None, seed: int, spec: RunSpec, *, launch_s: float) -> str:
     """What the figures of a run depend on, as a short text."""
     about = {
         "slice": one.model_dump(),
@@ -72,16 +75,16 @@ def run_key(one: Slice, traces: Path | None, seed: int, spec: RunSpec, *, launch
         "seed": seed,
         "spec": asdict(spec),
         "launch_s": launch_s,
-        "code": code_digest(ours=spec.policy in OURS),
+        "code": code_digest(ours=spec.policy in OURS, shared=isinstance(one, SharedSlice)),
     }
     return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:24]
 
 
 @cache
-def code_digest(*, ours: bool) -> str:
+def code_digest(*, ours: bool, shared: bool = False) -> str:
     """A digest of the code behind a run's figures; the product's own code counts only for its own runs."""
     digest = hashlib.sha256()
-    for path in _files((*_ENGINE, *_OURS) if ours else _ENGINE):
+    for path in _files((*_ENGINE, *(_OURS if ours else ()), *(_SHARED if shared else ()))):
         digest.update(path.relative_to(_ROOT).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()[:16]
 

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from simulator.bench import calibrate as calibration
-from simulator.bench import sweep
-from simulator.bench.compiler import CompilerMissing
-from simulator.bench.slices import SliceError
 from simulator.cli.failures import UsageProblem, write_json
 from simulator.report import write_scoreboard
 from simulator.report.scoreboard import scoreboard_headline
 from simulator.traffic.rows import TraceError
+
+if TYPE_CHECKING:
+    from simulator.bench.run import PlatformOptions
 
 
 def bench(
@@ -26,6 +26,19 @@ def bench(
         str | None, typer.Option(help="Slices of benchmarks/slices.yaml, with commas; default: all.")
     ] = None,
     seeds: Annotated[str, typer.Option(help="Seeds, with commas between them.")] = "1",
+    knobs: Annotated[
+        str | None, typer.Option(help="Peers' targets as shares of C*, with commas; default: 0.2 to 0.9.")
+    ] = None,
+    provisioning: Annotated[
+        float | None,
+        typer.Option(help="Median seconds from asking for an instance until its copy serves; default: 258."),
+    ] = None,
+    publish_delay: Annotated[float, typer.Option(help="Seconds until SageMaker's datapoints can be read.")] = 10.0,
+    prefill_factor: Annotated[float, typer.Option(help="The profiles' prefill times are multiplied by this.")] = 1.0,
+    target_factor: Annotated[float, typer.Option(help="Ours and peers: the target per copy is wrong by this.")] = 1.0,
+    statistic: Annotated[
+        str | None, typer.Option(help="Average or Maximum: what the alarms of ours and of AAS read.")
+    ] = None,
     work: Annotated[Path, typer.Option(help="Finished runs are kept here; the same folder again goes on.")] = Path(
         "out/bench"
     ),
@@ -37,15 +50,25 @@ def bench(
 ) -> None:
     """Run ours and the peers on the same endpoint, traffic and delays; costs are multiples of the clairvoyant optimum."""
     try:
+        # Not before it is asked for: it compiles, and needs a compiler that no other command does.
+        from simulator.bench import sweep
+    except ImportError as missing:  # CompilerMissing, raised where numba is looked for
+        raise UsageProblem(str(missing)) from None
+    try:
         result = sweep.bench(
             traces=traces,
             slices=_names(slices),
             policies=_names(policies),
-            seeds=[int(seed) for seed in seeds.split(",")],
+            seeds=_seeds(seeds),
+            knobs=None if knobs is None else _knobs(knobs),
+            options=_platform(provisioning, publish_delay),
+            target_factor=target_factor,
+            prefill_factor=prefill_factor,
+            statistic=_statistic(statistic),
             work=work,
             quiet=quiet,
         )
-    except (SliceError, TraceError, CompilerMissing, ValueError) as error:
+    except ValueError as error:  # also SliceError and TraceError
         raise UsageProblem(str(error)) from None
     write_json(result, json_out)
     if html is not None:
@@ -70,6 +93,41 @@ def calibrate(
     write_json([fit.to_dict() for fit in fits], json_out)
     if json_out != "-":
         print("\n".join(calibration.report(fits)))
+
+
+def _platform(provisioning_s: float | None, publish_delay_s: float) -> PlatformOptions:
+    from simulator.bench.run import PlatformOptions
+
+    if provisioning_s is not None and not 1 <= provisioning_s <= 3600:
+        raise UsageProblem(f"--provisioning is {provisioning_s:g}; give 1 to 3600 seconds")
+    if not 0 <= publish_delay_s <= 600:
+        raise UsageProblem(f"--publish-delay is {publish_delay_s:g}; give 0 to 600 seconds")
+    if provisioning_s is None:
+        return PlatformOptions(publish_delay_s=publish_delay_s)
+    return PlatformOptions.provisioning(provisioning_s, publish_delay_s=publish_delay_s)
+
+
+def _statistic(name: str | None) -> str | None:
+    if name not in (None, "Average", "Maximum"):
+        raise UsageProblem(f"--statistic is {name!r}; give Average or Maximum")
+    return name
+
+
+def _seeds(text: str) -> list[int]:
+    try:
+        return [int(seed) for seed in text.split(",")]
+    except ValueError:
+        raise UsageProblem(f"--seeds is {text!r}; give whole numbers with commas between them, such as 1,2,3") from None
+
+
+def _knobs(text: str) -> list[float]:
+    try:
+        found = [float(knob) for knob in text.split(",")]
+    except ValueError:
+        raise UsageProblem(f"--knobs is {text!r}; give numbers with commas between them, such as 0.3,0.6") from None
+    if not all(0 < knob <= 2 for knob in found):
+        raise UsageProblem(f"--knobs is {text!r}; a target is a share of C*, above 0 and at most 2")
+    return found
 
 
 def _names(text: str | None) -> list[str] | None:

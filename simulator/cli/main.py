@@ -7,7 +7,7 @@ import sys
 import typer
 
 from quickstep.errors import InvalidSettings
-from simulator.cli import bench_command, invoke_command, simulate_command
+from simulator.cli import bench_command, invoke_command, simulate_command, trace_command
 from simulator.cli.failures import UsageProblem
 from simulator.template_values import TemplateError
 
@@ -22,6 +22,7 @@ app.command("simulate")(simulate_command.simulate)
 app.command("invoke")(invoke_command.invoke)
 app.command("bench")(bench_command.bench)
 app.command("calibrate")(bench_command.calibrate)
+app.add_typer(trace_command.app, name="trace")
 
 
 def main() -> None:

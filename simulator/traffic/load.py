@@ -17,10 +17,7 @@ from simulator.traffic.drawn import ServeGenClient, TokensPerMinute, read_serveg
 from simulator.traffic.generated import PREFIX, GeneratedTrace, generated_trace
 from simulator.traffic.pattern import copies_per_request_in_flight, is_pattern_like, parse_pattern, pattern_arrivals
 from simulator.traffic.recorded import OUR_HEADER, RecordedTrace, read_csv, read_mooncake
-from simulator.traffic.rows import FORMATS, RowTally, TraceError, open_text
-
-MAX_REQUESTS = 60_000_000
-"""More requests than this do not fit into memory; the loader refuses and says what to lower."""
+from simulator.traffic.rows import FORMATS, MAX_REQUESTS, RowTally, TraceError, open_text
 
 Source = RecordedTrace | ServeGenClient | TokensPerMinute | GeneratedTrace
 

@@ -19,6 +19,7 @@ import numpy as np
 from simulator.physics.profiles import ServiceProfile
 from simulator.physics.requests import STEP_S, OpenArrivals
 from simulator.traffic.rows import (
+    MAX_REQUESTS,
     MAX_SPAN_S,
     RowError,
     RowTally,
@@ -164,8 +165,14 @@ def _collect(
         tokens_in.append(one_in)
         tokens_out.append(max(1, one_out))
         tally.read += 1
+        if tally.read > MAX_REQUESTS:
+            raise TraceError(
+                f"{tally.path} has more than {MAX_REQUESTS:,} requests, more than fit into memory; cut it into parts "
+                f"(line {line} is the first too many) and give one of them"
+            )
     tally.finish()
-    ordered = _in_order(np.array(times_s), np.array(tokens_in), np.array(tokens_out))
+    # Views, not copies: a trace may be large.
+    ordered = _in_order(*(np.frombuffer(column, dtype=column.typecode) for column in (times_s, tokens_in, tokens_out)))
     first_s = float(ordered[0][0])
     begin_s = first_s if kind == "azure" else math.floor(first_s) if first_s >= _EPOCH_LIKE_S else 0.0
     length_s = ordered[0][-1] - begin_s

@@ -17,6 +17,8 @@ MAX_TOKENS = 1 << 24
 """More tokens than any model takes in one request: such a row is broken."""
 MAX_SPAN_S = 400 * 86_400.0
 """No trace is longer; a stamp beyond it is broken."""
+MAX_REQUESTS = 45_000_000
+"""As many requests need about 3 GB while they are read or drawn; more are refused, not tried."""
 _SHOWN = 5
 
 FORMATS = (

@@ -7,9 +7,9 @@ import itertools
 import numpy as np
 import pytest
 
-from simulator.bench.anchors import break_even_copy_s, demand_of, mean_copies
+from simulator.bench.anchors import break_even_copy_s, demand_of, executable_plan, mean_copies
 from simulator.bench.frontier import cost_at, frontier, spread, summary
-from simulator.oracle import fluid_demand
+from simulator.oracle import fluid_demand, in_blocks
 from simulator.physics.profiles import M, S
 from simulator.physics.requests import OpenArrivals
 
@@ -80,7 +80,10 @@ def test_demand_taken_a_day_at_a_time_is_the_demand():
     arrivals = OpenArrivals(times_s, rng.integers(0, 9000, 20_000), rng.integers(1, 20_000, 20_000), 0.0)
     for profile in (S, M):
         whole = fluid_demand(arrivals, profile, start_s=0.0, end_s=length_s)
-        np.testing.assert_allclose(demand_of(arrivals, profile, length_s), whole, rtol=1e-9, atol=1e-9)
+        found = demand_of(arrivals, profile, length_s)
+        np.testing.assert_allclose(in_blocks(found, 6), whole, rtol=1e-9, atol=1e-9)
+        sharp = fluid_demand(arrivals, profile, start_s=0.0, end_s=length_s, smooth_s=10.0)
+        np.testing.assert_allclose(found, sharp, rtol=1e-9, atol=1e-9)
 
 
 def test_without_requests_there_is_no_demand():
@@ -121,6 +124,30 @@ def test_break_even_costs_at_most_twice_the_optimum_and_never_less():
         # The rule's bound counts the start of the first copies, too.
         found = break_even_copy_s(np.array(needed), launch_s=30.0) + 30.0 * needed[0]
         assert optimum <= found <= 2 * optimum + 1e-9
+
+
+# extra copies for so many periods on a level of 1, wanted
+PEAKS = [
+    (1, 2, False),  # not worth a start
+    (1, 3, True),
+    (3, 1, True),  # a third of it for three datapoints
+    (1, 60, True),
+]
+
+
+@pytest.mark.parametrize(("extra", "periods", "started"), PEAKS)
+def test_a_plan_that_is_carried_out_starts_no_copy_for_a_peak_that_is_not_worth_it(extra, periods, started):
+    demand = np.ones(200)
+    demand[100 : 100 + periods] += extra
+    plan = executable_plan(demand, min_copies=1, max_copies=9, start_cost_s=328.0)
+    assert bool(plan.copies.max() > 1) is started
+
+
+def test_what_a_start_really_costs_decides_how_long_an_idle_copy_is_kept():
+    demand = np.array([2.0] * 20 + [1.0] * 31 + [2.0] * 20)
+    kept = executable_plan(demand, min_copies=1, max_copies=3, start_cost_s=328.0)
+    given_back = executable_plan(demand, min_copies=1, max_copies=3, start_cost_s=258.0)
+    assert (kept.copies[35], given_back.copies[35]) == (2, 1)
 
 
 def test_the_mean_of_a_fleet_that_never_scales_is_rounded_up():

@@ -114,7 +114,7 @@ def test_a_removed_copy_finishes_its_requests_and_its_instance_is_paid_until_it_
     p.advance(300.0)
     assert p.fleet.judged(1e9, 0.0) == (1, 0, 0)
     # No request on it: stopped 15 s later, its instance gone after 60 s more.
-    assert [round(at_s) for at_s, count in p._billed if count == 1] == [5 + 15 + 60]
+    assert [round(at_s) for at_s, count in p.endpoint.billed if count == 1] == [5 + 15 + 60]
 
 
 def test_a_copy_drains_before_it_stops():
@@ -136,14 +136,14 @@ def test_an_empty_instance_is_kept_as_long_as_asked(release_s, gone_s):
     p.advance(10.0)
     p.wish(1)
     p.advance(2000.0)
-    assert [at_s for at_s, count in p._billed if count == 1] == [pytest.approx(10 + gone_s)]
+    assert [at_s for at_s, count in p.endpoint.billed if count == 1] == [pytest.approx(10 + gone_s)]
 
 
 def test_releases_keep_their_distance_where_asked():
     p = platform(4, release_s=100.0, release_apart_s=300.0)
     p.wish(1)
     p.advance(3000.0)
-    gone = [at_s for at_s, count in p._billed[1:] if count < 4]
+    gone = [at_s for at_s, count in p.endpoint.billed[1:] if count < 4]
     # Each is empty from 15 s on; the first may go at 115 s, and a minute later it is gone.
     assert gone == pytest.approx([175.0, 475.0, 775.0])
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from simulator.bench import sweep
+from simulator.bench.frontier import cost_at
 from simulator.bench.prepare import is_prepared, load_prepared, prepare
 from simulator.bench.run import (
     ANCHORS,
@@ -231,3 +232,42 @@ def test_quiet_progress_says_nothing():
 
 def test_peers_knobs_are_the_eight_of_the_definition():
     assert knobs_of("ray-serve") == (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+
+
+def test_sensitivities_reach_every_run_and_are_named_in_it(tmp_path):
+    changed = {"target_factor": 0.7, "statistic": "Maximum", "prefill_factor": 1.5}
+    (other,) = swept(tmp_path, policies=["aas-tt-10s"], knobs=[0.5], **changed)["runs"]
+    assert other["scenario"] == "profile M, prefill_factor 1.5, target_factor 0.7, statistic Maximum"
+    longer = prepare(
+        SHORT.model_copy(update={"prefill_factor": 1.5}), 1, traces=None, folder=tmp_path / "x", launch_s=258.0
+    )
+    spec = RunSpec("aas-tt-10s", 0.5, target_factor=0.7, statistic="Maximum")
+    assert other == run_one(longer, spec)
+    assert other["target_per_copy"] == pytest.approx(0.5 * 0.7 * longer.concurrency)
+
+
+@pytest.mark.parametrize("changed", [{"target_factor": 0.0}, {"prefill_factor": -1.0}])
+def test_a_factor_that_is_none_is_refused(tmp_path, changed):
+    with pytest.raises(ValueError, match="must be above 0"):
+        swept(tmp_path, **changed)
+
+
+@pytest.fixture(scope="module")
+def bursty(tmp_path_factory):
+    one = Slice(name="bursty", generated="bursty", profile="S", days=0.125, mean_copies=8)
+    return prepare(one, 1, traces=None, folder=tmp_path_factory.mktemp("bursty"), launch_s=258.0)
+
+
+@pytest.mark.parametrize(("policy", "knob", "other"), [("quickstep", 98.0, "Average"), ("aas-tt-10s", 0.6, "Maximum")])
+def test_what_the_alarms_read_changes_what_a_policy_does(bursty, policy, knob, other):
+    usual, changed = (run_one(bursty, RunSpec(policy, knob, statistic=statistic)) for statistic in (None, other))
+    assert usual["cost_usd"] != changed["cost_usd"]
+
+
+def test_the_clairvoyant_plan_reaches_the_slo_at_a_quarter_above_the_bound(bursty):
+    """Otherwise the bound or the engine is wrong; bursts of four times the level within minutes are the hard case."""
+    points = []
+    for factor in knobs_of("clairvoyant-plan"):
+        run = run_one(bursty, RunSpec("clairvoyant-plan", factor))
+        points.append((run["cost_vs_oracle"], run["slo_attainment"]))
+    assert cost_at(points, 0.99) <= 1.25

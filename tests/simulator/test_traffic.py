@@ -219,12 +219,24 @@ def test_a_directory_is_not_a_trace(tmp_path):
         ({"scale": 2.0, "mean_copies": 3.0}, "not both"),
         ({"offset_s": -5.0}, "offset_s"),
         ({"duration_s": 0.0}, "duration_s"),
-        ({"scale": 1e9}, "more than 60,000,000"),
+        ({"scale": 1e9}, "more than 45,000,000"),
     ],
 )
 def test_impossible_wishes_are_refused(options, message):
     with pytest.raises(TraceError, match=message):
         load("generated:1h", **options)
+
+
+def test_a_file_with_more_requests_than_fit_into_memory_is_refused_before_it_is_all_read(tmp_path, monkeypatch):
+    monkeypatch.setattr("simulator.traffic.recorded.MAX_REQUESTS", 1000)
+    path = tmp_path / "long.csv"
+    rows = [f"{k},100,10" for k in range(1001)]
+    path.write_text("\n".join(["timestamp_s,input_tokens,output_tokens", *rows[:1000]]))
+    assert load(path).requests_read == 1000
+    # What comes after the limit is not looked at.
+    path.write_text("\n".join(["timestamp_s,input_tokens,output_tokens", *rows, *["broken"] * 500]))
+    with pytest.raises(TraceError, match=r"more than 1,000 requests.*cut it into parts .*line 1002 is the first"):
+        load(path)
 
 
 # ---------------------------------------------------------------- scaling of recorded traces
