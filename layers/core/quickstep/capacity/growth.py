@@ -31,6 +31,8 @@ PRICES: dict[float, float] = {95.0: 2.0, 98.0: 8.0, 99.0: 30.0, 99.5: 80.0}
 """Idle copy-minutes that one missing copy-minute is worth, by `slo_target` (percent of requests within their SLO)."""
 GROWTHS = (0.0, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.65, 0.8, 1.0, 1.3)
 SEASONS = (None, -1.2, -0.9, -0.7, -0.5, -0.35, -0.2, -0.1, 0.0, 0.1, 0.2, 0.35, 0.5, 0.8)
+SHORT_COPIES = 0.05
+"""A smaller shortage is not counted as one: nobody waits for it."""
 LEARN_EVERY_MIN = 60
 SENSING_S = 30.0
 """From a rise of the load to the ask: two datapoints and their delay."""
@@ -113,7 +115,7 @@ def learn(
         1
         for root, need, before in zip(now, needs, seasonal, strict=True)
         if max((root + growth) ** 2, 0.0 if season is None or before is None else max(0.0, before + season) ** 2, least)
-        < need
+        < need - SHORT_COPIES
     )
     first_s, ahead = _yesterday(levels, from_s, now_s, lead)
     return Headroom(

@@ -149,8 +149,9 @@ class Guards:
     """A component that woke from zero stays awake at least so long."""
     wake_cap: int = 4
     """The most copies that a wake from zero may ask for."""
-    instance_release_hold_s: float = 120.0
-    """An instance must have been empty for so long before it is given back (fixed-instances mode)."""
+    instance_release_hold_s: float = 30.0
+    """An instance must have been empty for so long before it is given back (fixed-instances mode): its copies were held
+    long enough, and an empty one serves nobody."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ count grows: the copies finish what they can finish, and the rest of what arrive
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 
 OVER = 1.0 / 0.7
@@ -34,17 +35,17 @@ def bound(
     if service_s is None or service_s <= 0:
         return
     raw = totals[:]
+    arrived: deque[tuple[float, float]] = deque()
+    """What overloaded datapoints said of the arrivals, of the last REMEMBERED_S; only those that could be the most."""
     for i in range(1, len(totals)):
-        copies = served[i]
-        if raw[i] <= OVER * target_per_copy * copies:
+        carried = served[i] * target_per_copy
+        if raw[i] <= OVER * carried:
             continue
-        gap_s = times_s[i] - times_s[i - 1]
-        growth_per_s = max(0.0, raw[i] - raw[i - 1]) / gap_s
-        carried = copies * target_per_copy
+        growth_per_s = max(0.0, raw[i] - raw[i - 1]) / (times_s[i] - times_s[i - 1])
         arriving = max(DRAIN * carried, carried + growth_per_s * service_s)
-        j = i - 1
-        while j >= 0 and times_s[j] >= times_s[i] - REMEMBERED_S:
-            if raw[j] > OVER * target_per_copy * served[j]:
-                arriving = max(arriving, totals[j])
-            j -= 1
-        totals[i] = min(raw[i], arriving)
+        while arrived and arrived[-1][1] <= arriving:
+            arrived.pop()
+        arrived.append((times_s[i], arriving))
+        while arrived[0][0] < times_s[i] - REMEMBERED_S:
+            arrived.popleft()
+        totals[i] = min(raw[i], arrived[0][1])
