@@ -18,18 +18,9 @@ LOW_SHARE = 0.9
 """Low alarm's threshold as a share of the target, as the template's default is and as Application Auto Scaling has it."""
 
 SLO_TARGETS = (95.0, 98.0, 99.0, 99.5)
-"""Positions of the public dial, in per cent of requests within their SLO: the same four on every trace."""
-
-
-def target_share(slo_target: float) -> float:
-    """The target per copy as a share of C*, for a position of the dial. ValueError for one that the dial has not.
-
-    The one place that says what the dial means. 0.7 is what `quickstep simulate` recommends and stands for 98 %.
-    """
-    shares = {95.0: 0.8, 98.0: 0.7, 99.0: 0.6, 99.5: 0.5}
-    if slo_target not in shares:
-        raise ValueError(f"slo_target is {slo_target}; choose one of {', '.join(f'{s:g}' for s in SLO_TARGETS)}")
-    return shares[slo_target]
+"""Positions of the public dial `SloTarget`, in per cent of requests within their SLO: the same four on every trace."""
+TARGET_SHARE = 0.7
+"""The target per copy as a share of C*, as `quickstep simulate` recommends it; the dial is a parameter of its own."""
 
 
 @dataclass(frozen=True)
@@ -61,13 +52,14 @@ def deployed(
     *,
     min_copies: int,
     max_copies: int,
+    slo_target: float = 98.0,
     overrides: tuple[tuple[str, str], ...] = (),
     template: Path = TEMPLATE,
 ) -> Deployed:
     """The default target of a stack with these parameters; `overrides` are further template parameters by name.
 
     Alarm thresholds follow the target as the template's descriptions say: high at it, low at 0.9 of it. Raises
-    TemplateError or InvalidSettings as a deployment would.
+    TemplateError or InvalidSettings as a deployment would, also for a position that the dial `slo_target` has not.
     """
     target = f"{target_per_copy:g}"
     stack = load_stack(
@@ -79,6 +71,7 @@ def deployed(
             "MinCapacity": str(min_copies),
             "MaxCapacity": str(max_copies),
             "TargetConcurrentRequestsPerCopy": target,
+            "SloTarget": f"{slo_target:g}",
             "HighAlarmThresholdConcurrentRequests": target,
             "LowAlarmThresholdConcurrentRequests": f"{LOW_SHARE * float(target):g}",
             **dict(overrides),

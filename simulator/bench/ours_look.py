@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from quickstep.capacity import startup
+from quickstep.capacity import growth, startup
 from quickstep.capacity.plan import EndpointView, copies_per_instance_of, plan_endpoint
 from quickstep.capacity.progress import follow_copies, follow_instances, mark_empty, notice_foreign_change
 from quickstep.model.decision import Decision
@@ -25,9 +25,10 @@ from quickstep.model.observation import (
     Variant,
 )
 from quickstep.model.plan import CopyAsk, EndpointPlan, InstanceAsk, Wish
-from quickstep.model.state import Ask, EndpointState, TargetState, VariantState
+from quickstep.model.state import Ask, EndpointState, Minutes, TargetState, VariantState
 from quickstep.policy.pipeline import decide
 from quickstep.usecases import act
+from quickstep.usecases.learn import learned
 from simulator.bench.deployed import COMPONENT, ENDPOINT, VARIANT, Deployed
 from simulator.bench.platform import Platform, Refused
 from simulator.physics.profiles import ServiceProfile
@@ -55,6 +56,7 @@ class Looker:
         self._deployed, self._platform, self._profile, self._epoch_s = deployed, platform, profile, epoch_s
         self._requirements = Requirements(accelerators=profile.accelerators_per_copy, memory_mb=COPY_MEMORY_MB)
         self.state = TargetState()
+        self._history: Minutes | None = None
         self.endpoint_state = EndpointState(config_name=ENDPOINT)
 
     def look(self, metrics: Metrics, alarms: tuple[Alarm, ...], permit: frozenset[NextWord]) -> Looked:
@@ -72,6 +74,9 @@ class Looker:
             endpoint_state = endpoint_state.with_variant(VARIANT, memory)
         state, _ = follow_copies(self.state, observation, now_s)
         state, _ = notice_foreign_change(state, observation, now_s, deployed=False)
+        if growth.is_due(state):
+            moved = None if variant.managed else memory
+            state, self._history = learned(target, state, self._history, moved, now_s)
         decision = decide(
             target,
             observation,

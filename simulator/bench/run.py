@@ -11,7 +11,7 @@ import numpy as np
 from simulator.aws.sagemaker_delays import Delays, DelayStream
 from simulator.bench.anchors import break_even_copy_s, executable_plan, mean_copies
 from simulator.bench.compiled_fleet import CompiledFleet
-from simulator.bench.deployed import SLO_TARGETS, deployed, target_share
+from simulator.bench.deployed import SLO_TARGETS, TARGET_SHARE, deployed
 from simulator.bench.ours import drive_ours
 from simulator.bench.peers_drive import drive_peer
 from simulator.bench.platform import AAS_RELEASE_S, Platform
@@ -130,9 +130,15 @@ def _carried_out(prepared: Prepared, spec: RunSpec) -> tuple[CompiledFleet, Plat
     one, options = prepared.slice, spec.options
     if spec.policy in OURS:
         managed = spec.policy.endswith("-managed")
-        share = target_share(float(spec.knob or 0.0)) * spec.target_factor
-        target = max(1.0, round(share * prepared.concurrency, 1))
-        what = deployed(target, min_copies=one.min_copies, max_copies=one.max_copies, overrides=_parameters(spec))
+        target = max(1.0, round(TARGET_SHARE * spec.target_factor * prepared.concurrency, 1))
+        dial = SLO_TARGETS[1] if spec.knob is None else spec.knob
+        what = deployed(
+            target,
+            min_copies=one.min_copies,
+            max_copies=one.max_copies,
+            slo_target=dial,
+            overrides=_parameters(spec),
+        )
         fleet, platform = _platform(prepared, spec, window_s=PERIOD_S, managed=managed, release_s=AAS_RELEASE_S)
         looks = drive_ours(platform, what, prepared.profile, prepared.length_s, publish_delay_s=options.publish_delay_s)
         return fleet, platform, {"target_per_copy": target, "looks": looks}

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from heapq import heappop, heappush
 
+from quickstep.capacity import growth
 from quickstep.capacity.plan import EndpointView, copies_per_instance_of, plan_endpoint
 from quickstep.capacity.progress import follow_copies, follow_instances, mark_empty, notice_foreign_change
 from quickstep.model.loop import NextWord
@@ -25,14 +26,15 @@ from quickstep.model.observation import (
 from quickstep.model.observation import Component as Shown
 from quickstep.model.observation import Endpoint as ShownEndpoint
 from quickstep.model.plan import CopyAsk, EndpointPlan, InstanceAsk, Wish
-from quickstep.model.state import EndpointState, TargetState
+from quickstep.model.state import EndpointState, Minutes, TargetState
 from quickstep.model.targets import ScalableTarget, StepScalingPolicy, TargetId
 from quickstep.policy.pipeline import decide
 from quickstep.usecases import act
+from quickstep.usecases.learn import learned
 from quickstep.usecases.look import FAST_PATH, NOTHING
 from quickstep.usecases.loop import AUDIT_S
 from simulator.bench.component import Component
-from simulator.bench.deployed import ENDPOINT, VARIANT, Deployed, DeployedAlarm, deployed, target_share
+from simulator.bench.deployed import ENDPOINT, SLO_TARGETS, TARGET_SHARE, VARIANT, Deployed, DeployedAlarm, deployed
 from simulator.bench.endpoint import Endpoint, Refused
 from simulator.bench.ours import (
     ACTS,
@@ -75,13 +77,13 @@ class _Target:
 
     def __init__(self, part: Part, spec: RunSpec) -> None:
         self.component, profile, one = part.component, part.prepared.profile, part.prepared.slice
-        share = target_share(float(spec.knob or 0.0)) * spec.target_factor
         statistic = () if spec.statistic is None else (("ConcurrencyStatistic", spec.statistic),)
         self.deployed = _named(
             deployed(
-                max(1.0, round(share * part.prepared.concurrency, 1)),
+                max(1.0, round(TARGET_SHARE * spec.target_factor * part.prepared.concurrency, 1)),
                 min_copies=one.min_copies,
                 max_copies=one.max_copies,
+                slo_target=SLO_TARGETS[1] if spec.knob is None else spec.knob,
                 overrides=(("InferenceComponentName", one.name), *statistic, *spec.parameters),
             ),
             one.name,
@@ -91,6 +93,7 @@ class _Target:
         self.alarms = [WatchedAlarm(alarm) for alarm in (self.deployed.high, self.deployed.low)]
         self.wake = WatchedAlarm(self.deployed.wake)
         self.state = TargetState()
+        self.history: Minutes | None = None
         self.period = 0
 
     @property
@@ -227,6 +230,9 @@ class _Driver:
         observation = Observation(now_s, target.target_id, endpoint, shown, seen, target.shown_alarms)
         state, _ = follow_copies(target.state, observation, now_s)
         state, _ = notice_foreign_change(state, observation, now_s, deployed=False)
+        if growth.is_due(state):
+            moved = None if self._endpoint.managed else self._endpoint_state.variant(VARIANT)
+            state, target.history = learned(target.deployed.target, state, target.history, moved, now_s)
         decision = decide(
             target.deployed.target,
             observation,

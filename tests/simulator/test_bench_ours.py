@@ -7,10 +7,13 @@ import pytest
 
 from quickstep.errors import InvalidSettings
 from quickstep.model.observation import AlarmState
+from quickstep.model.state import TargetState
 from quickstep.model.targets import DemandPolicy, StepScalingPolicy
+from quickstep.policy.demand import Load
+from quickstep.policy.pipeline import sizing_at
 from simulator.aws.sagemaker_delays import Delays, DelayStream
 from simulator.bench.compiled_fleet import CompiledFleet, TraceColumns
-from simulator.bench.deployed import SLO_TARGETS, deployed, target_share
+from simulator.bench.deployed import SLO_TARGETS, deployed
 from simulator.bench.full_stack import compare
 from simulator.bench.platform import Platform
 from simulator.physics.profiles import M
@@ -63,11 +66,16 @@ def test_what_a_deployment_would_refuse_is_refused():
 
 
 def test_a_higher_position_of_the_dial_leaves_more_room():
-    shares = [target_share(position) for position in SLO_TARGETS]
-    assert shares == sorted(shares, reverse=True)
-    assert all(0 < share <= 1 for share in shares)
-    with pytest.raises(ValueError, match="choose one of 95, 98, 99, 99.5"):
-        target_share(97.0)
+    load = Load(40.0, 5.0)
+    sizings = []
+    for dial in SLO_TARGETS:
+        target = deployed(5.0, min_copies=1, max_copies=64, slo_target=dial).target
+        (policy,) = (p for p in target.policies if isinstance(p, DemandPolicy))
+        assert policy.slo_target == dial
+        sizings.append(sizing_at(policy, TargetState(), 0.0).copies(load))
+    assert sizings == [7, 8, 10, 12]
+    with pytest.raises(TemplateError, match="SloTarget"):
+        deployed(5.0, min_copies=1, max_copies=8, slo_target=97.0)
 
 
 def test_alarms_follow_the_published_metric_ten_seconds_late():

@@ -10,7 +10,8 @@ import pytest
 from quickstep.model.observation import ComponentStatus, Datapoint, Metrics, Series, ServingChange
 from quickstep.model.state import Ask, Change, TargetState
 from quickstep.policy.coverage import covered_since
-from quickstep.policy.demand import DemandKind, copies_for, estimate, remember_serving, serving_during
+from quickstep.policy.demand import DemandKind, Load, copies_for, estimate, remember_serving, serving_during
+from quickstep.policy.sizing import Sizing
 from tests.unit.scenes import NOW_S, seen, steady, totals
 
 
@@ -198,12 +199,12 @@ def test_only_bad_values_are_no_data():
 def test_the_largest_possible_values_stay_numbers():
     demand = measured(Series(10.0, tuple(Datapoint(NOW_S - 310 + 10 * i, 1e7) for i in range(30))), 1000, steady(1000))
     assert demand.total == 1e10
-    assert demand.needed(1e-3) == 10_000_000_000_000
+    assert Sizing(1e-3).copies(demand.load) == 10_000_000_000_000
 
 
 def test_a_past_spike_leaves_no_residue_of_load():
     demand = measured(totals([8e7] * 6 + [0] * 30, 8), 8, steady(8))
-    assert [mean for _, mean in demand.window_means(NOW_S - 200)] == [0.0] * 18
+    assert [mean for _, mean in demand.window_means(NOW_S - 200)] == [Load(0.0, 0.0)] * 18
 
 
 # Average and Maximum.

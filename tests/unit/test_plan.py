@@ -373,7 +373,7 @@ def test_copies_go_before_instances():
 
 
 def test_instances_go_one_at_a_time_after_the_hold():
-    for empty_for_s, word in ((None, SETTLED), (50.0, SETTLED), (119.0, WAIT), (120.0, RELEASE)):
+    for empty_for_s, word in ((None, WAIT), (29.0, WAIT), (30.0, RELEASE)):
         memory = VariantState(empty_since_s=None if empty_for_s is None else NOW_S - empty_for_s)
         plan = plan_endpoint(view_of(wish(settled_on("a", 2), 2), instances=4, memory=memory))
         assert (plan.word, plan.empty_variants) == (word, ("v",))

@@ -60,6 +60,7 @@ ENVIRONMENT = {
     "SCALE_IN_STEPS_JSON": STEPS_IN,
     "STEP_COOLDOWN_SECONDS": "60",
     "SCALE_IN_HOLD_SECONDS": "300",
+    "SLO_TARGET": "99",
     "DRAIN_BUDGET_SECONDS": "600",
     "HIGH_ALARM_NAME": "prod--chat-high",
     "LOW_ALARM_NAME": "prod--chat-low",
@@ -102,7 +103,7 @@ def test_the_default_target_is_the_component_whose_steps_only_add_beside_demand(
             cooldown_s=60.0,
             metric_aggregation=Statistic.MAXIMUM,
         ),
-        DemandPolicy(name="default-demand", target_per_copy=20.0, scale_in_hold_s=300.0),
+        DemandPolicy(name="default-demand", target_per_copy=20.0, scale_in_hold_s=300.0, slo_target=99.0),
     )
     assert target.guards.drain_budget_s == 600.0
     assert target.wake_alarm == "prod--chat-wake"

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from quickstep.model.headroom import Headroom
 from quickstep.model.observation import ServingChange
 from quickstep.model.state import (
     STATE_VERSION,
@@ -16,6 +17,7 @@ from quickstep.model.state import (
     Backoff,
     Change,
     EndpointState,
+    Minutes,
     StepMemory,
     TargetState,
     VariantState,
@@ -41,6 +43,10 @@ FULL = TargetState(
     pinned=0,
     shadow_wish=3,
     manual=Change(15.0, 1, 4, "ann", hold_s=60.0),
+    service_s=9.5,
+    service_at_s=15.5,
+    load=Minutes(60.0, (1.5, None, 2.0)),
+    headroom=Headroom(0.4, -0.2, 30.5, 17.0, 450.0, 86_460.0, (1.0, 2.25), 0.5),
     last_reason="Demand",
     last_look_s=16.0,
 )

@@ -21,6 +21,7 @@ class Reason(StrEnum):
     NO_TRAFFIC = "NoTraffic"
     NO_DATA = "NoData"
     NO_COPIES = "NoCopies"
+    SEASON = "Season"
 
     # policies
     STEP_ADJUSTMENT = "StepAdjustment"

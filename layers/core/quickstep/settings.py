@@ -86,6 +86,7 @@ class DefaultTarget:
     scale_in_steps_json: _Text
     step_cooldown_seconds: _Seconds
     scale_in_hold_seconds: _Seconds
+    slo_target: Annotated[str, one_of("95", "98", "99", "99.5")]
     drain_budget_seconds: _Seconds
     high_alarm_name: _Text
     low_alarm_name: _Text
@@ -128,7 +129,10 @@ class DefaultTarget:
         steps_out = self._step_policy(STEPS_OUT_POLICY, "SCALE_OUT_STEPS_JSON", self.scale_out_steps_json, out)
         steps_in = self._step_policy(STEPS_IN_POLICY, "SCALE_IN_STEPS_JSON", self.scale_in_steps_json, low)
         demand = DemandPolicy(
-            DEMAND_POLICY, self.target_concurrent_requests_per_copy, scale_in_hold_s=self.scale_in_hold_seconds
+            DEMAND_POLICY,
+            self.target_concurrent_requests_per_copy,
+            scale_in_hold_s=self.scale_in_hold_seconds,
+            slo_target=float(self.slo_target),
         )
         if self.policy_mode is PolicyMode.STEPS_ONLY:
             return (steps_out, steps_in)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from quickstep.capacity.growth import PRICES
 from quickstep.control.binding import bindings, check_bindable
 from quickstep.control.context import ControlContext
 from quickstep.control.policy_alarms import DEMAND_LOW_PERIODS, specified_alarm, tracking_alarms
@@ -140,8 +141,16 @@ def _demand(
         value,
         window_s=float(sizing.get("WindowSeconds", defaults.window_s)),
         scale_in_hold_s=float(sizing.get("ScaleInHoldSeconds", defaults.scale_in_hold_s)),
+        slo_target=_slo_target(sizing.get("SloTarget", defaults.slo_target)),
     )
     return Built(policy, alarms, warnings=_below_one(value))
+
+
+def _slo_target(value: float) -> float:
+    if float(value) not in PRICES:
+        allowed = ", ".join(f"{one:g}" for one in PRICES)
+        raise ValidationException(f"QuickstepOptions.DemandSizing.SloTarget is {value:g}; allowed are {allowed}")
+    return float(value)
 
 
 Builder = Callable[[str, TargetId, Mapping[str, Any], Mapping[str, Any], ControlContext], Built]

@@ -118,6 +118,7 @@ def _options(policy: Policy) -> dict[str, object]:
             "TargetPerCopy": policy.target_per_copy,
             "WindowSeconds": policy.window_s,
             "ScaleInHoldSeconds": policy.scale_in_hold_s,
+            "SloTarget": policy.slo_target,
         }
     }
 

@@ -105,8 +105,11 @@ ADDED_SHAPES: Mapping[str, Mapping[str, Any]] = {
         TargetPerCopy="QuickstepConcurrency",
         WindowSeconds="QuickstepWindow",
         ScaleInHoldSeconds="QuickstepHold",
+        SloTarget="QuickstepSloTarget",
     ),
     "QuickstepAlarmNames": {"type": "list", "member": {"shape": "QuickstepAlarmName"}, "min": 0, "max": 10},
+    # Whole and half percents as JSON numbers; `policy_kinds` refuses all but the dial's four.
+    "QuickstepSloTarget": {"type": "double", "min": 95, "max": 99.5},
     "QuickstepAlarmName": {"type": "string", "min": 1, "max": 255},
     "QuickstepComparison": _one_of(
         "GreaterThanThreshold",

@@ -32,7 +32,7 @@ from quickstep.gateways import aws
 from quickstep.gateways.refusals import refusal
 from quickstep.model.activity import Activity, ActivityStatus
 from quickstep.model.loop import Lease, Loop
-from quickstep.model.state import Change, EndpointState, TargetState, change_from_dict
+from quickstep.model.state import Change, EndpointState, Minutes, TargetState, change_from_dict
 from quickstep.model.targets import Dimension, ScalableTarget, TargetId
 from quickstep.target_documents import target_from_document, target_to_document
 
@@ -274,6 +274,21 @@ class Registry:
     def save_endpoint_state(self, lease: Lease, state: EndpointState) -> None:
         """Keep the endpoint's state; raise `LeaseLost` if a later holder has written already."""
         self._save(lease, "STATE", state.to_dict())
+
+    # --- load ------------------------------------------------------------------------------------------------------
+
+    def read_load(self, target_id: TargetId) -> Minutes | None:
+        """A target's load by the minute, as far back as it is kept; None if there is none yet."""
+        item = self._get(f"LOAD#{target_id.resource_id}", "MINUTES")
+        if item is None:
+            return None
+        document = json.loads(item["doc"]["S"])
+        return Minutes(float(document["from_s"]), tuple(None if v is None else v / 100 for v in document["centi"]))
+
+    def write_load(self, target_id: TargetId, load: Minutes) -> None:
+        """Keep a target's load by the minute, in hundredths of a copy."""
+        centi = [None if level is None else round(level * 100) for level in load.levels]
+        self._put(f"LOAD#{target_id.resource_id}", "MINUTES", {"from_s": load.from_s, "centi": centi}, {})
 
     # --- activities ------------------------------------------------------------------------------------------------
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
+from quickstep.model.headroom import Headroom
 from quickstep.model.observation import ServingChange
 
 STATE_VERSION = 1
@@ -67,6 +68,21 @@ class Backoff:
     attempts: int
     largest_possible: int | None = None
     """What the refusal says would fit; None if it does not say."""
+
+
+@dataclass(frozen=True, slots=True)
+class Minutes:
+    """Load by the minute, in copies' worth, until it is put with the history that is learned from."""
+
+    from_s: float
+    """Start of the first minute."""
+    levels: tuple[float | None, ...] = ()
+    """None = not known."""
+
+    @property
+    def until_s(self) -> float:
+        """End of the last minute."""
+        return self.from_s + 60.0 * len(self.levels)
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +184,14 @@ class TargetState:
     """Of a shadowed target: the count that would have been set at the last look; None = not shadowed."""
     manual: Change | None = None
     """Last change that somebody else made; honoured as a floor for a while."""
+    service_s: float | None = None
+    """Seconds that a request takes on a copy that carries its target; None until the latency metric has said so."""
+    service_at_s: float | None = None
+    """Start of the newest latency datapoint that is in `service_s`."""
+    load: Minutes | None = None
+    """Load of the last minutes, not yet with the history."""
+    headroom: Headroom | None = None
+    """What was learned about this target's load; None until there is an hour of it."""
     last_reason: str | None = None
     """Reason of the last recorded decision: a repeated one is logged, not recorded again."""
     last_look_s: float | None = None
@@ -230,6 +254,8 @@ _BUILDERS = {
     "manual": change_from_dict,
     "ask": lambda row: Ask(**row),
     "backoff": lambda row: Backoff(**row),
+    "load": lambda row: Minutes(float(row["from_s"]), tuple(row.get("levels") or ())),
+    "headroom": Headroom.from_dict,
     "paused_until_s": float,
     "turns_s": _floats,
     "startup_s": _floats,

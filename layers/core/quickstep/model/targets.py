@@ -115,6 +115,8 @@ class DemandPolicy:
     """Demand is averaged over the complete datapoints of this window."""
     scale_in_hold_s: float = 300.0
     """A count is given up only when nothing in this window needed it."""
+    slo_target: float = 98.0
+    """Percent of requests that should keep their SLO, as a dial: 95, 98, 99 or 99.5 (see `capacity.growth.PRICES`)."""
 
 
 Policy = StepScalingPolicy | TargetTrackingPolicy | DemandPolicy
@@ -147,8 +149,9 @@ class Guards:
     """A component that woke from zero stays awake at least so long."""
     wake_cap: int = 4
     """The most copies that a wake from zero may ask for."""
-    instance_release_hold_s: float = 120.0
-    """An instance must have been empty for so long before it is given back (fixed-instances mode)."""
+    instance_release_hold_s: float = 30.0
+    """An instance must have been empty for so long before it is given back (fixed-instances mode): its copies were held
+    long enough, and an empty one serves nobody."""
 
 
 @dataclass(frozen=True, slots=True)

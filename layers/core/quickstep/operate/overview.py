@@ -104,16 +104,16 @@ def overview(
         if (words := live_target(row)) is not None
     }
     for endpoint in sorted(wanted):
-        yield _standing(registry.read_endpoint(endpoint), wanted[endpoint], foreign, settings)
+        yield _standing(registry.read_endpoint(endpoint), wanted[endpoint], foreign, settings, registry)
 
 
 def _standing(
-    record: EndpointRecord, wanted: set[str], foreign: Mapping[str, str], settings: Settings
+    record: EndpointRecord, wanted: set[str], foreign: Mapping[str, str], settings: Settings, registry: Registry
 ) -> EndpointStanding:
     now_s = clock.now_s()
     loop = record.loop
     try:
-        found = consider(record, now_s, settings)
+        found = consider(record, now_s, settings, registry)
     except AwsRefused as error:
         targets = tuple(
             _registered_only(record, tid, str(error)) for tid in sorted(record.targets) if tid.resource_id in wanted

@@ -7,7 +7,6 @@ while it lasts, leave one stable window after the last breach. Without Knative's
 from __future__ import annotations
 
 from quickstep.model.decision import Step
-from quickstep.policy.demand import copies_for
 from quickstep.policy.facts import Facts
 from quickstep.reasons import Reason
 
@@ -16,8 +15,8 @@ STAGE = "burst"
 
 def apply(facts: Facts, recommended: int) -> Step:
     """Raise to the newest datapoint's need while a burst runs; hold the largest such count until it is over."""
-    target_per_copy = facts.target_per_copy
-    if target_per_copy is None or facts.demand_policy is None:
+    target_per_copy, sizing = facts.target_per_copy, facts.sizing
+    if target_per_copy is None or sizing is None:
         return Step(STAGE, recommended, Reason.NOT_CONFIGURED)
     guards, state, newest = facts.target.guards, facts.state, facts.demand.newest
     meant = max(1, facts.observation.current) * target_per_copy
@@ -31,8 +30,9 @@ def apply(facts: Facts, recommended: int) -> Step:
     # What an earlier burst needed, over by now, says nothing about this one.
     copies = max(state.burst_copies if runs else 0, recommended)
     detail = f"burst: at least {copies} until {until_s - facts.now_s:.0f} s from now"
-    if bursting and newest is not None:
-        copies = max(copies, copies_for(newest, target_per_copy))
+    newest_load = facts.demand.newest_load
+    if bursting and newest is not None and newest_load is not None:
+        copies = max(copies, sizing.copies(newest_load))
         detail = (
             f"{newest:.0f} in flight is {newest / meant:.1f} × what the serving {facts.target.target_id.unit} are meant "
             f"for: at least {copies} for {guards.burst_hold_s:.0f} s"

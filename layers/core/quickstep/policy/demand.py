@@ -16,6 +16,7 @@ from operator import attrgetter
 
 from quickstep.model.observation import Metrics, Observation, Series, ServingChange
 from quickstep.model.state import TargetState
+from quickstep.policy import backlog, pace
 from quickstep.policy.coverage import covered_since, is_stale
 
 SETTLE_POINTS = 3
@@ -43,6 +44,16 @@ class DemandKind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Load:
+    """How much there is to carry, in the two ways in which it is sized."""
+
+    total: float
+    """Requests in flight over all copies."""
+    level: float
+    """The same as copies' worth: independent of how many copies it happens to be spread over."""
+
+
+@dataclass(frozen=True, slots=True)
 class Demand:
     """The estimate for one target at one moment. Totals are requests in flight over all copies."""
 
@@ -55,20 +66,34 @@ class Demand:
     """Requests that found no copy in the busiest recent 10 s; None if that metric is not known."""
     statistic: str | None = None
     """`Average` or `Maximum`: what the totals were computed from; None if they come from Invocations."""
+    level: float | None = None
+    """`total` as copies' worth: copies that it fills to their limit, at the pace that is promised there."""
+    newest_level: float | None = None
+    """`newest` as copies' worth."""
     settling: bool = False
     """The number of copies changed so recently that fewer than three complete datapoints have followed."""
     times_s: tuple[float, ...] = ()
     """Starts of the complete datapoints, oldest first."""
     totals: tuple[float, ...] = ()
     """Their totals."""
+    levels: tuple[float, ...] = ()
+    """Their totals as copies' worth."""
     period_s: float = 10.0
     window_s: float = DEFAULT_WINDOW_S
     known_since_s: float = 0.0
     """How many copies served is known since then only; before, it is assumed."""
 
-    def needed(self, target_per_copy: float) -> int | None:
-        """Copies for `total`; None if demand is not known."""
-        return None if self.total is None else copies_for(self.total, target_per_copy)
+    @property
+    def load(self) -> Load | None:
+        """What to size for; None if demand is not known."""
+        return None if self.total is None else Load(self.total, self.total if self.level is None else self.level)
+
+    @property
+    def newest_load(self) -> Load | None:
+        """What a burst is sized for; None if no datapoint is known."""
+        if self.newest is None:
+            return None
+        return Load(self.newest, self.newest if self.newest_level is None else self.newest_level)
 
     def covered_since_s(self, now_s: float) -> float | None:
         """The earliest moment since which the load is known well enough to justify a scale-in; None if it is not."""
@@ -76,7 +101,7 @@ class Demand:
             return None
         return max(self.known_since_s, covered_since(self.times_s, self.period_s))
 
-    def window_means(self, since_s: float) -> list[tuple[float, float]]:
+    def window_means(self, since_s: float) -> list[tuple[float, Load]]:
         """(start of the newest datapoint, mean) of every window that ends at `since_s` or later, oldest first.
 
         A mean is taken over the datapoints that are there: a young window is not diluted.
@@ -84,11 +109,13 @@ class Demand:
         width_s = max(self.window_s, self.period_s)
         means = []
         first = 0
+        levels = self.levels or self.totals
         for i, at_s in enumerate(self.times_s):
             while self.times_s[first] <= at_s - width_s:
                 first += 1
             if at_s >= since_s:
-                means.append((at_s, sum(self.totals[first : i + 1]) / (i + 1 - first)))
+                count = i + 1 - first
+                means.append((at_s, Load(sum(self.totals[first : i + 1]) / count, sum(levels[first : i + 1]) / count)))
         return means
 
 
@@ -98,9 +125,17 @@ def copies_for(total: float, target_per_copy: float) -> int:
 
 
 def estimate(
-    observation: Observation, state: TargetState, now_s: float, *, window_s: float = DEFAULT_WINDOW_S
+    observation: Observation,
+    state: TargetState,
+    now_s: float,
+    *,
+    window_s: float = DEFAULT_WINDOW_S,
+    target_per_copy: float | None = None,
 ) -> Demand:
-    """Estimate the demand at `now_s` from what was observed and how many copies served when."""
+    """Estimate the demand at `now_s` from what was observed and how many copies served when.
+
+    With `target_per_copy` the backlog of an overload is not taken for demand, and loads are told in copies' worth too.
+    """
     metrics, serving = observation.metrics, state.serving
     waiting = _waiting(metrics, now_s)
     if observation.current == 0:
@@ -108,19 +143,25 @@ def estimate(
     series = metrics.concurrency or _NO_SERIES
     period_s = series.period_s
     statistic = _statistic(series)
-    times_s, totals = _totals(series, statistic, serving, observation.current, now_s)
+    times_s, totals, served = _totals(series, statistic, serving, observation.current, now_s)
     if not times_s or is_stale(times_s[-1], period_s, now_s):
         return _silent(metrics, serving, now_s, waiting)
     settling = _bound_after_change(times_s, totals, serving)
-    newest = totals[-1]
+    levels = totals[:]
+    if target_per_copy is not None:
+        backlog.bound(times_s, totals, served, target_per_copy=target_per_copy, service_s=state.service_s)
+        levels = [pace.copies_worth(t, c, target_per_copy) for t, c in zip(totals, served, strict=True)]
+    newest, newest_level = totals[-1], levels[-1]
     if len(totals) > 1 and times_s[-1] - times_s[-2] <= 3 * period_s:
-        newest = max(newest, totals[-2])
-    total = _mean_of_window(times_s, totals, window_s)
+        newest, newest_level = max(newest, totals[-2]), max(newest_level, levels[-2])
+    total, level = _mean_of_window(times_s, totals, window_s), _mean_of_window(times_s, levels, window_s)
     if len(totals) > 1:
         # The newest one may still be filling: it raises, and is forgotten where it would lower.
         times_s.pop()
         totals.pop()
+        levels.pop()
         total = max(total, _mean_of_window(times_s, totals, window_s))
+        level = max(level, _mean_of_window(times_s, levels, window_s))
     idle = total == 0 and newest == 0 and not _was_invoked(metrics, now_s)
     return Demand(
         DemandKind.NO_TRAFFIC if idle else DemandKind.KNOWN,
@@ -128,9 +169,12 @@ def estimate(
         newest=newest,
         waiting=waiting,
         statistic=statistic,
+        level=level,
+        newest_level=newest_level,
         settling=settling,
         times_s=tuple(times_s),
         totals=tuple(totals),
+        levels=tuple(levels),
         period_s=period_s,
         window_s=window_s,
         known_since_s=serving[0].at_s if serving else now_s,
@@ -201,8 +245,8 @@ def _statistic(series: Series) -> str:
 
 def _totals(
     series: Series, statistic: str, serving: tuple[ServingChange, ...], current: int, now_s: float
-) -> tuple[list[float], list[float]]:
-    """Start and total of every datapoint whose value can be a count and whose divisor is known, oldest first.
+) -> tuple[list[float], list[float], list[int]]:
+    """Start, total and copies of every datapoint whose value can be a count and whose divisor is known, oldest first.
 
     NaN, infinite, negative and absurd values are unknown, not zero; a datapoint of the future is none.
     """
@@ -211,6 +255,7 @@ def _totals(
     copies = serving[-1].copies if serving else current
     times_s: list[float] = []
     totals: list[float] = []
+    divisors: list[int] = []
     for point in series.points:
         value = point.average if by_average else point.maximum
         at_s = point.at_s
@@ -220,7 +265,8 @@ def _totals(
         if served:
             times_s.append(at_s)
             totals.append(value * served)
-    return times_s, totals
+            divisors.append(served)
+    return times_s, totals, divisors
 
 
 def _bound_after_change(times_s: list[float], totals: list[float], serving: tuple[ServingChange, ...]) -> bool:
@@ -263,6 +309,8 @@ def _silent(metrics: Metrics, serving: tuple[ServingChange, ...], now_s: float, 
         DemandKind.NO_TRAFFIC,
         total=0.0,
         newest=0.0,
+        level=0.0,
+        newest_level=0.0,
         waiting=waiting,
         times_s=tuple(idle),
         totals=(0.0,) * len(idle),

@@ -11,6 +11,7 @@ import math
 from quickstep.model.decision import Step
 from quickstep.policy.demand import DemandKind, copies_for
 from quickstep.policy.facts import Facts
+from quickstep.policy.sizing import LIMIT_OVER_TARGET
 from quickstep.reasons import Reason
 
 STAGE = "drain"
@@ -25,6 +26,9 @@ def apply(facts: Facts, recommended: int) -> Step:
     if recommended >= facts.baseline or target_per_copy is None or demand.total is None:
         return Step(STAGE, recommended, Reason.UNCHANGED)
     headroom = facts.target.guards.drain_headroom
+    if facts.sizing is not None and facts.sizing.trust >= 1:
+        # What it may be loaded with is known then: the room for growth is in the size already.
+        target_per_copy *= LIMIT_OVER_TARGET
     load = max(demand.total, demand.newest or 0.0)
     safe = copies_for(load, headroom * target_per_copy)
     if demand.kind is not DemandKind.NO_TRAFFIC:

@@ -8,6 +8,7 @@ from quickstep.model.observation import Observation
 from quickstep.model.state import TargetState
 from quickstep.model.targets import DemandPolicy, ScalableTarget
 from quickstep.policy.demand import Demand
+from quickstep.policy.sizing import Sizing
 
 DEFAULT_HOLD_S = 300.0
 
@@ -24,6 +25,8 @@ class Facts:
     demand: Demand
     demand_policy: DemandPolicy | None
     """The target's demand sizing; None if it has none."""
+    sizing: Sizing | None
+    """How that sizes now; None without it."""
     target_per_copy: float | None
     """Requests in flight that one copy is meant to carry; None if no policy says so."""
     copies_per_instance: int | None = None

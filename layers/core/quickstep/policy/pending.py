@@ -9,7 +9,6 @@ about the new count, and scale-in waits.
 from __future__ import annotations
 
 from quickstep.model.decision import Step
-from quickstep.policy.demand import copies_for
 from quickstep.policy.facts import Facts
 from quickstep.reasons import Reason
 
@@ -42,9 +41,10 @@ def apply(facts: Facts, recommended: int) -> Step:
 
 def _needed(facts: Facts, recommended: int) -> int:
     """What the load needs by its newest datapoints; what is recommended if that is not known, or not of now."""
-    demand, policy = facts.demand, facts.demand_policy
-    if policy is None or demand.total is None or demand.newest is None:
+    demand, sizing = facts.demand, facts.sizing
+    load, newest = demand.load, demand.newest_load
+    if sizing is None or load is None or newest is None:
         return recommended
     if not demand.times_s or facts.now_s - demand.times_s[-1] > FRESH_S:
         return recommended
-    return copies_for(max(demand.total, demand.newest), policy.target_per_copy)
+    return max(sizing.copies(load), sizing.copies(newest))

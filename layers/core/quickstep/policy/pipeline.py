@@ -19,6 +19,7 @@ from quickstep.policy import (
     cooldown,
     drain,
     manual,
+    pace,
     pause,
     pending,
     policies,
@@ -27,6 +28,7 @@ from quickstep.policy import (
 )
 from quickstep.policy import demand as demands
 from quickstep.policy.facts import Facts
+from quickstep.policy.sizing import Sizing
 from quickstep.reasons import Reason
 
 Stage = Callable[[Facts, int], Step]
@@ -72,16 +74,23 @@ def decide(
     what is not a count is treated as not known.
     """
     state = replace(state, serving=demands.remember_serving(state, observation, now_s), last_look_s=now_s)
-    sizing = next((p for p in target.policies if isinstance(p, DemandPolicy)), None)
-    window_s = sizing.window_s if sizing is not None else demands.DEFAULT_WINDOW_S
+    policy = next((p for p in target.policies if isinstance(p, DemandPolicy)), None)
+    window_s, sized_per_copy = demands.DEFAULT_WINDOW_S, None
+    if policy is not None:
+        window_s, sized_per_copy = policy.window_s, policy.target_per_copy
+        state = pace.remember_service(state, observation, policy.target_per_copy)
+    demand = demands.estimate(observation, state, now_s, window_s=window_s, target_per_copy=sized_per_copy)
+    if policy is not None:
+        state = pace.remember_load(state, demand)
     facts = Facts(
         target=target,
         observation=observation,
         state=state,
         now_s=now_s,
         baseline=committed(observation, state),
-        demand=demands.estimate(observation, state, now_s, window_s=window_s),
-        demand_policy=sizing,
+        demand=demand,
+        demand_policy=policy,
+        sizing=None if policy is None else sizing_at(policy, state, now_s),
         target_per_copy=target.target_per_copy,
         copies_per_instance=copies_per_instance,
         scaling_enabled=scaling_enabled,
@@ -93,6 +102,13 @@ def decide(
         recommended = step.recommended
         steps.append(step)
     return _decision(facts, steps)
+
+
+def sizing_at(policy: DemandPolicy, state: TargetState, now_s: float) -> Sizing:
+    """How `policy` sizes at `now_s`, with what was learned."""
+    headroom = state.headroom
+    seasonal = None if headroom is None else headroom.seasonal_peak(now_s)
+    return Sizing(policy.target_per_copy, policy.slo_target, headroom, seasonal)
 
 
 def committed(observation: Observation, state: TargetState) -> int:
@@ -168,7 +184,22 @@ def _look_again_at_s(facts: Facts, steps: list[Step]) -> float | None:
             continue
         if first_s is None or at_s < first_s:
             first_s = at_s
+    if _outgrows_unseen(facts, steps[-1]):
+        seen_s = facts.now_s + UNSEEN_S
+        first_s = seen_s if first_s is None else min(first_s, seen_s)
     return first_s
+
+
+UNSEEN_S = 61.0
+"""Just beyond what counts as due at once: the next reconcile looks, no loop is kept running for it."""
+
+
+def _outgrows_unseen(facts: Facts, last: Step) -> bool:
+    """True if load may outgrow its headroom while every copy is below the alarm's threshold: then no event would come."""
+    sizing = facts.sizing
+    if sizing is None or sizing.trust == 0 or facts.demand.kind is not demands.DemandKind.KNOWN:
+        return False
+    return last.reason not in _OPERATORS_HAND and last.recommended < facts.target.max_capacity
 
 
 def _who_raised(steps: list[Step], baseline: int) -> str:

@@ -8,8 +8,10 @@ tracking policy unless its scale-in is disabled, and demand sizing as soon as a 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from quickstep.model.decision import Step
+from quickstep.model.headroom import MINUTE_S
 from quickstep.model.observation import Alarm, Series
 from quickstep.model.targets import DemandPolicy, Policy, StepScalingPolicy, TargetTrackingPolicy
 from quickstep.policy import step_scaling, target_tracking
@@ -51,22 +53,51 @@ def apply(facts: Facts, recommended: int) -> Step:
 
 
 def size_for_demand(facts: Facts, policy: DemandPolicy) -> Step:
-    """Demand sizing: as many copies as the whole demand needs at `policy.target_per_copy` each."""
-    demand, name = facts.demand, policy.name
-    if demand.kind is DemandKind.NO_COPIES:
-        return Step(name, facts.baseline, Reason.NO_COPIES, "no copy serves, so load per copy cannot be measured")
-    needed = demand.needed(policy.target_per_copy)
-    if needed is None or demand.total is None:
-        return Step(name, facts.baseline, Reason.NO_DATA, "no usable datapoint of the concurrency metric: hold")
-    reason = Reason.NO_TRAFFIC if demand.kind is DemandKind.NO_TRAFFIC else Reason.DEMAND
+    """Demand sizing: as many copies as the whole demand needs, and the minutes that come next if they are known."""
+    demand, name, sizing = facts.demand, policy.name, facts.sizing
+    assert sizing is not None  # It is there whenever the target has such a policy.
     one = "copy" if facts.observation.component is not None else "instance"
-    return Step(
-        name,
-        needed,
-        reason,
-        f"{demand.total:.1f} in flight at {policy.target_per_copy:g} per {one} needs {needed}",
-        {"total": round(demand.total, 3), "target_per_copy": policy.target_per_copy, "statistic": demand.statistic},
-    )
+    if demand.kind is DemandKind.NO_COPIES:
+        ahead = sizing.season_copies()
+        detail = "no copy serves, so load per copy cannot be measured"
+        if ahead <= facts.baseline:
+            return Step(name, facts.baseline, Reason.NO_COPIES, detail, look_again_at_s=_season_begins_s(facts))
+        return Step(name, ahead, Reason.SEASON, f"{detail}; yesterday's next minutes needed {ahead}")
+    load = demand.load
+    if load is None:
+        return Step(name, facts.baseline, Reason.NO_DATA, "no usable datapoint of the concurrency metric: hold")
+    needed = sizing.copies(load)
+    reason = Reason.NO_TRAFFIC if demand.kind is DemandKind.NO_TRAFFIC else Reason.DEMAND
+    if needed and needed == sizing.season_copies():
+        reason = Reason.SEASON
+    inputs: dict[str, object] = {
+        "total": round(load.total, 3),
+        "target_per_copy": policy.target_per_copy,
+        "statistic": demand.statistic,
+    }
+    if sizing.headroom is not None:
+        inputs |= {
+            "copies_worth": round(load.level, 3),
+            "growth": sizing.headroom.growth,
+            "trust": round(sizing.trust, 2),
+        }
+        if sizing.seasonal is not None:
+            inputs |= {"yesterday": sizing.seasonal, "season": sizing.headroom.season}
+    return Step(name, needed, reason, sizing.in_words(load, one), inputs, look_again_at_s=_season_begins_s(facts))
+
+
+def _season_begins_s(facts: Facts) -> float | None:
+    """When yesterday's minutes first ask for more than is committed: nothing else would cause a look then."""
+    sizing = facts.sizing
+    headroom = None if sizing is None else sizing.headroom
+    if sizing is None or headroom is None or headroom.season is None or headroom.yesterday_from_s is None:
+        return None
+    for minute in range(len(headroom.yesterday)):
+        at_s = headroom.yesterday_from_s + minute * MINUTE_S - headroom.lead_s
+        ahead = replace(sizing, seasonal=headroom.yesterday[minute]).season_copies()
+        if at_s > facts.now_s and ahead > facts.baseline:
+            return at_s
+    return None
 
 
 _STEPS_SPEAK = frozenset({Reason.NO_DATA, Reason.COOLDOWN_SCALE_IN})

@@ -7,7 +7,6 @@ never taken. A history with holes proves nothing: then the count stays.
 from __future__ import annotations
 
 from quickstep.model.decision import Step
-from quickstep.policy.demand import copies_for
 from quickstep.policy.facts import Facts
 from quickstep.reasons import Reason
 
@@ -22,9 +21,9 @@ SOONEST_S = 10.0
 
 def apply(facts: Facts, recommended: int) -> Step:
     """Hold a scale-in at the most that the hold window needed."""
-    if recommended >= facts.baseline or facts.demand_policy is None:
+    sizing = facts.sizing
+    if recommended >= facts.baseline or sizing is None:
         return Step(STAGE, recommended, Reason.UNCHANGED)
-    target_per_copy = facts.demand_policy.target_per_copy
     hold_s, flapping = hold_of(facts)
     since_s = facts.now_s - hold_s
     covered_s = facts.demand.covered_since_s(facts.now_s)
@@ -38,13 +37,13 @@ def apply(facts: Facts, recommended: int) -> Step:
             look_again_at_s=_at_least(facts, (facts.now_s if covered_s is None else covered_s) + hold_s),
         )
     means = facts.demand.window_means(since_s)
-    peak = max((mean for _, mean in means), default=0.0)
-    needed = copies_for(peak, target_per_copy)
+    peak = max((mean.total for _, mean in means), default=0.0)
+    needed = max((sizing.copies(mean) for _, mean in means), default=0)
     held = min(facts.baseline, max(recommended, needed))
     if held == recommended:
         return Step(STAGE, recommended, Reason.UNCHANGED, f"nothing in {hold_s:.0f} s needed more", {"hold_s": hold_s})
     # The hold ends when the last window that needs more than `recommended` has left it.
-    last_s = max(at_s for at_s, mean in means if copies_for(mean, target_per_copy) > recommended)
+    last_s = max(at_s for at_s, mean in means if sizing.copies(mean) > recommended)
     return Step(
         STAGE,
         held,

@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from quickstep.capacity import growth
 from quickstep.capacity.plan import EndpointView, copies_per_instance_of, plan_endpoint
 from quickstep.capacity.progress import Note, follow_copies, follow_instances, mark_empty, notice_foreign_change
-from quickstep.gateways.registry import EndpointRecord
+from quickstep.gateways.registry import EndpointRecord, Registry
 from quickstep.model.decision import Decision
 from quickstep.model.observation import Component, Endpoint
 from quickstep.model.plan import EndpointPlan, Wish
-from quickstep.model.state import EndpointState, TargetState
+from quickstep.model.state import EndpointState, Minutes, TargetState
 from quickstep.model.targets import TargetId
 from quickstep.policy.pipeline import decide
 from quickstep.settings import Settings
+from quickstep.usecases import learn
 from quickstep.usecases.gather import Gathered, gather
 
 
@@ -31,19 +33,28 @@ class Considered:
     states: Mapping[TargetId, TargetState]
     """What each target has done since the look before."""
     notes: Mapping[TargetId, tuple[Note, ...]]
+    learned: Mapping[TargetId, Minutes]
+    """The history of load to be kept, of targets that have learned from it in this look."""
     wishes: tuple[Wish, ...]
     """One per target that can be looked at, in order of target id; each holds its decision."""
     plan: EndpointPlan
 
 
-def consider(record: EndpointRecord, now_s: float, settings: Settings) -> Considered:
-    """Gather and decide for every target of `record`; only AWS is read, and nothing is changed anywhere.
+def consider(record: EndpointRecord, now_s: float, settings: Settings, registry: Registry) -> Considered:
+    """Gather and decide for every target of `record`; AWS is read, and once an hour the history of load that is in
+    `registry`. Nothing is changed anywhere.
 
     Raises `EndpointNotFound`, `Throttled`, `AccessDenied` or `OutcomeUnknown` if the endpoint itself cannot be read.
     """
     seen = gather(record, now_s)
     followed, endpoint_notes = _follow_endpoint(seen, now_s)
     states, notes = _follow_targets(record, seen, now_s)
+    histories = {}
+    for tid, state in states.items():
+        if growth.is_due(state):
+            target, component = record.targets[tid], seen.observations[tid].component
+            moved = learn.moved_by_us(target, seen.endpoint, followed, component.variant if component else None)
+            states[tid], histories[tid] = learn.learned(target, state, registry.read_load(tid), moved, now_s)
     wishes = tuple(
         Wish(
             record.targets[tid],
@@ -63,7 +74,7 @@ def consider(record: EndpointRecord, now_s: float, settings: Settings) -> Consid
     )
     plan = plan_endpoint(view)
     endpoint_state = mark_empty(followed, plan.empty_variants, now_s)
-    return Considered(seen, followed, endpoint_state, endpoint_notes, states, notes, wishes, plan)
+    return Considered(seen, followed, endpoint_state, endpoint_notes, states, notes, histories, wishes, plan)
 
 
 def _decide(

@@ -77,13 +77,15 @@ def _look(
         why = f"no scalable target of endpoint {endpoint} is registered"
         return LookOutcome(NextWord.SETTLED, 1, why, record.loop.poke_seq, None)
     try:
-        considered = consider(record, now_s, settings)
+        considered = consider(record, now_s, settings, registry)
     except EndpointNotFound as error:
         return _gone(record, registry, lease, now_s, str(error))
     seen, wishes, plan = considered.seen, considered.wishes, considered.plan
     endpoint_state = considered.endpoint_state
 
     # 3 apply
+    for tid, history_of_load in considered.learned.items():
+        registry.write_load(tid, history_of_load)
     for tid, target_notes in considered.notes.items():
         history.close_activities(registry, tid, record.state(tid), target_notes, now_s)
     history.tell(endpoint, considered.endpoint_notes, now_s)
