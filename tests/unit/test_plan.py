@@ -379,8 +379,8 @@ def test_instances_go_one_at_a_time_after_the_hold():
         assert (plan.word, plan.empty_variants) == (word, ("v",))
         if word is RELEASE:
             assert plan.instances == InstanceAsk("v", 4, 3)
-        if word is SETTLED:
-            assert plan.next_look_at_s == NOW_S + 120 - (empty_for_s or 0)
+        if word is WAIT:
+            assert plan.why == f"a hold ends in {30 - (empty_for_s or 0):.0f} s"
 
 
 LONG_EMPTY = VariantState(empty_since_s=NOW_S - 5_000)
