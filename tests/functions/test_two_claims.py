@@ -72,7 +72,9 @@ def test_a_second_stack_deployed_for_the_same_component_changes_nothing_says_why
     for arn in (MAIN_ARN, ENDPOINT_ARN):
         stage.account.call("sagemaker", "DeleteTags", {"ResourceArn": arn, "TagKeys": ["quickstep:managed"]})
     stage.account.run_for(250)
-    assert stage.tags(MAIN_ARN) == {"quickstep:managed": "prod"} and stage.copies("main") == 3
+    tags = stage.tags(MAIN_ARN)
+    assert (tags["quickstep:managed"], stage.copies("main")) == ("prod", 3)
+    assert "1 to 3 copies: " in tags["quickstep:last-change"]
 
 
 def checkup_of(stage, name: str, control: str):

@@ -361,7 +361,7 @@ def test_what_functions_wrote_is_in_their_log_group_page_by_page(served):
     served.advance(120)
     logs = served.client("logs")
     groups = [one["logGroupName"] for one in logs.describe_log_groups(logGroupNamePrefix="/aws/lambda/")["logGroups"]]
-    (group,) = [one for one in groups if "ReconcileFunction" in one]
+    (group,) = [one for one in groups if "OnAlarmFunction" in one]
     pages = logs.get_paginator("filter_log_events").paginate(logGroupName=group, PaginationConfig={"PageSize": 1})
     events = [event for page in pages for event in page["events"]]
     assert len(events) >= 2
@@ -388,7 +388,8 @@ def test_one_client_of_every_service_of_the_account_gets_an_answer_in_shape(serv
     assert served.client("sts").get_caller_identity()["Account"] == "111122223333"
     assert stack["DeadLetterQueueUrl"] in served.client("sqs").list_queues()["QueueUrls"]
     assert served.client("service-quotas").list_service_quotas(ServiceCode="sagemaker")["Quotas"] == []
-    assert served.client("sns").list_topics()["Topics"] == []
+    (topic,) = served.client("sns").list_topics()["Topics"]
+    assert "OperatorsTopic" in topic["TopicArn"]
     cloudwatch = served.client("cloudwatch")
     cloudwatch.put_metric_data(Namespace="mine", MetricData=[{"MetricName": "m", "Value": 2.0}] * 200)
     served.advance(60)

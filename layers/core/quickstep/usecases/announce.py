@@ -16,7 +16,6 @@ from quickstep.gateways import eventbridge, tags
 from quickstep.model.activity import ActivityStatus
 from quickstep.model.state import Ask
 from quickstep.model.targets import ScalableTarget, TargetId
-from quickstep.reasons import Reason
 from quickstep.usecases import history
 from quickstep.usecases.measures import Look
 
@@ -36,9 +35,9 @@ def tag_changes(look: Look) -> None:
     for target_id, ask in _opened(look):
         arn = _arn(target_id, look)
         if arn is not None:
-            reason = next((w.decision.reason for w in look.wishes if w.target.target_id == target_id), Reason.DEMAND)
             try:
-                tags.mark_change(arn, f"{_time(look.now_s)} {ask.before} to {ask.wanted} {ask.what}: {reason}")
+                what = f"{_time(look.now_s)} {ask.before} to {ask.wanted} {ask.what}"
+                tags.mark_change(arn, f"{what}: {_why(look, target_id, ask)}")
             except AwsRefused as error:
                 history.warn("cannot tag the change", target=str(target_id), error=str(error))
 
@@ -56,8 +55,7 @@ def scaling_events(look: Look) -> Iterator[dict[str, Any]]:
             status = ActivityStatus.FAILED if ending.failed else ActivityStatus.SUCCESSFUL
             yield _detail(look.record.targets[target_id], ask, status, ending.detail, end_s=look.now_s)
     for target_id, ask in _opened(look):
-        decision = next(w.decision for w in look.wishes if w.target.target_id == target_id)
-        cause = f"{decision.reason}: {history.binding_detail(decision)}"
+        cause = _why(look, target_id, ask)
         yield _detail(look.record.targets[target_id], ask, ActivityStatus.IN_PROGRESS, cause)
 
 
@@ -69,6 +67,15 @@ def _opened(look: Look) -> list[tuple[TargetId, Ask]]:
         if ask is not None and ask.accepted and (before is None or ask.activity_id != before.activity_id):
             found.append((target_id, ask))
     return found
+
+
+def _why(look: Look, target_id: TargetId, ask: Ask) -> str:
+    """Why it was asked. A scale-out that had to wait is asked by a look that only holds it: then why it was wished."""
+    decision = next(w.decision for w in look.wishes if w.target.target_id == target_id)
+    wished = decision.state.last_scale_out
+    if ask.wanted > ask.before and decision.desired <= decision.baseline and wished is not None:
+        return f"wished by {wished.cause} at {_time(wished.at_s)}"
+    return f"{decision.reason}: {history.binding_detail(decision)}"
 
 
 def _detail(
