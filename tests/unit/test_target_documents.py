@@ -95,7 +95,8 @@ def test_every_alarm_that_may_speak_is_known():
 
 
 @pytest.mark.parametrize(
-    ("policies", "per_copy"), [((STEPS, TRACKING, DEMAND, AHEAD), 4.5), ((STEPS, TRACKING), 5.0), ((STEPS,), None), ((), None)]
+    ("policies", "per_copy"),
+    [((STEPS, TRACKING, DEMAND, AHEAD), 4.5), ((STEPS, TRACKING), 5.0), ((STEPS,), None), ((), None)],
 )
 def test_what_one_copy_is_meant_to_carry(policies, per_copy):
     assert replace(FULL, policies=policies).target_per_copy == per_copy

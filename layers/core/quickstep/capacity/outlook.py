@@ -13,11 +13,14 @@ from dataclasses import replace
 
 from quickstep.capacity.forecast import HOUR_S, forecast
 from quickstep.model.forecast import Forecast
+from quickstep.policy.forecast_floor import capacity_for
 
 HISTORY_S = 14 * 86_400.0
 """Metric history that is read."""
-WINDOW_H = 48
-"""Hours that are over by which forecasts are judged."""
+JUDGED_H = 24
+"""Hours that are over by which forecasts are judged: a whole day of a daily pattern, and no older mistakes."""
+KEPT_H = 48
+"""Hours that are over whose forecasts are kept, to be looked at."""
 AHEAD_H = 8
 """Hours to come that are kept: SchedulingBufferTime and lead time reach two hours ahead, the rest outlasts failed reads."""
 SETTLED_S = 180.0
@@ -47,17 +50,18 @@ def learned(
     now_h = math.floor(now_s / HOUR_S)
     known = {math.floor(at_s / HOUR_S): value for at_s, value in history if math.isfinite(value) and value >= 0}
     loads: dict[int, float | None] = {}
-    for hour in range(now_h - WINDOW_H, now_h + 1):
+    for hour in range(now_h - KEPT_H, now_h + 1):
         kept = None if before is None else before.load_of(hour * HOUR_S)
         loads[hour] = kept if kept is not None else _replayed(known, hour)
     ahead = {round(at_s / HOUR_S): load for at_s, load in forecast(history, start_s=now_s + HOUR_S, hours=AHEAD_H)}
     loads |= {hour: ahead.get(hour) for hour in range(now_h + 1, now_h + 1 + AHEAD_H)}
     quantile = worth_of_shortage(price, lead_s)
-    hours, loss, persistence_loss = judged(loads, known, quantile)
+    recent = {hour: load for hour, load in loads.items() if now_h - JUDGED_H <= hour < now_h}
+    hours, loss, persistence_loss = judged(recent, known, load_per_capacity, quantile)
     return Forecast(
         learned_at_s=now_s,
         due_s=_next_due_s(now_s),
-        first_hour_s=(now_h - WINDOW_H) * HOUR_S,
+        first_hour_s=(now_h - KEPT_H) * HOUR_S,
         loads=tuple(None if loads[hour] is None else round(loads[hour] or 0.0, 3) for hour in sorted(loads)),
         load_per_capacity=load_per_capacity,
         lead_s=lead_s,
@@ -69,16 +73,22 @@ def learned(
 
 
 def judged(
-    loads: Mapping[int, float | None], known: Mapping[int, float], quantile: float
+    loads: Mapping[int, float | None], known: Mapping[int, float], load_per_capacity: float | None, quantile: float
 ) -> tuple[int, float | None, float | None]:
-    """(hours judged, mean loss of `loads`, mean loss of persistence), over the hours that both can be judged by."""
+    """(hours judged, mean loss of `loads`, mean loss of persistence), over the hours that both can be judged by.
+
+    In whole copies (or instances), since that is what a floor asks for: what changes no count is no mistake.
+    """
+    if load_per_capacity is None or load_per_capacity <= 0:
+        return 0, None, None
     ours: list[float] = []
     like_before: list[float] = []
     for hour in sorted(loads):
         load, came, before = loads[hour], known.get(hour), known.get(hour - 1)
         if load is not None and came is not None and before is not None:
-            ours.append(pinball(load, came, quantile))
-            like_before.append(pinball(before, came, quantile))
+            needed = capacity_for(came, load_per_capacity)
+            ours.append(pinball(capacity_for(load, load_per_capacity), needed, quantile))
+            like_before.append(pinball(capacity_for(before, load_per_capacity), needed, quantile))
     if not ours:
         return 0, None, None
     return len(ours), round(math.fsum(ours) / len(ours), 6), round(math.fsum(like_before) / len(ours), 6)

@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from quickstep.capacity.forecast import HOUR_S, capacity_for, forecast, load_per_capacity
+from quickstep.capacity.forecast import HOUR_S, forecast, load_per_capacity
 from quickstep.capacity.outlook import HISTORY_S
 from quickstep.control.context import ControlContext
 from quickstep.control.names import target_id
@@ -20,7 +20,7 @@ from quickstep.gateways.metric_history import hourly
 from quickstep.model.forecast import Forecast
 from quickstep.model.registration import PolicyRecord
 from quickstep.model.targets import ScalableTarget
-from quickstep.policy.forecast_floor import most_capacity
+from quickstep.policy.forecast_floor import capacity_for, most_capacity
 
 AHEAD_HOURS = 48
 LONGEST_S = 30 * 86_400.0

@@ -11,7 +11,7 @@ HOUR_S = 3600.0
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """Loads are the load metric's own unit (requests in flight, or an hour's requests). Losses are mean pinball losses."""
+    """Loads are in the load metric's own unit (requests in flight, or an hour's requests), losses in copies (or instances)."""
 
     learned_at_s: float
     due_s: float
@@ -27,7 +27,7 @@ class Forecast:
     hours: int = 0
     """Hours that were judged."""
     loss: float | None = None
-    """Of the forecasts of those hours; None without any."""
+    """Mean pinball loss of the forecasts of those hours; None without any."""
     persistence_loss: float | None = None
     """Of taking each of those hours to be like the one before it."""
     quantile: float | None = None
@@ -44,12 +44,14 @@ class Forecast:
     def skill(self) -> float | None:
         """Share of persistence's loss that the forecast saves: 1 = exact, 0 = no better, below 0 = worse (at least −1).
 
-        None if nothing was judged. 0 where both are exact: then there is nothing to forecast.
+        None if nothing was judged.
         """
         if self.loss is None or self.persistence_loss is None:
             return None
+        if self.loss <= 0:
+            return 1.0
         if self.persistence_loss <= 0:
-            return 0.0 if self.loss <= 0 else -1.0
+            return -1.0
         return max(-1.0, 1.0 - self.loss / self.persistence_loss)
 
     @classmethod

@@ -14,13 +14,14 @@ from quickstep.model.decision import Step
 from quickstep.model.forecast import HOUR_S, Forecast
 from quickstep.model.state import TargetState
 from quickstep.model.targets import PredictivePolicy, ScalableTarget
-from quickstep.policy.demand import ROUNDING, copies_for
+from quickstep.policy.demand import ROUNDING
 from quickstep.policy.facts import Facts
 from quickstep.reasons import Reason
 
 STAGE = "forecast"
 FEWEST_JUDGED_H = 12
 """With fewer hours judged nobody knows whether the forecasts are any good."""
+NEGLECTED = 0.05
 STALE_S = 6 * HOUR_S
 """An older forecast is not scaled by (Application Auto Scaling makes a new one every six hours)."""
 LOOK_S = 60.0
@@ -114,7 +115,7 @@ def floor_at(policy: PredictivePolicy, forecast: Forecast, target: ScalableTarge
     while hour_s <= last_s:
         load = forecast.load_of(hour_s)
         if load is not None:
-            needed = copies_for(load, per_capacity)
+            needed = capacity_for(load, per_capacity)
             most = most_capacity(needed, target.max_capacity, policy.max_capacity_buffer)
             if best is None or needed > best.needed:
                 best = Floor(hour_s, load, needed, max(target.min_capacity, min(needed, most)), most)
@@ -125,6 +126,14 @@ def floor_at(policy: PredictivePolicy, forecast: Forecast, target: ScalableTarge
 def ahead_s(policy: PredictivePolicy, forecast: Forecast) -> float:
     """How long before an hour its capacity is asked for: the buffer, or a start-up if that takes longer, and a look."""
     return max(policy.buffer_s, forecast.lead_s or 0.0) + LOOK_S
+
+
+def capacity_for(load: float, load_per_capacity: float) -> int:
+    """The fewest copies (or instances) that carry `load` at `load_per_capacity` each; 0 for no load.
+
+    A twentieth too little is not worth one more: no forecast is that exact, and nobody waits for it.
+    """
+    return max(0, math.ceil(load / load_per_capacity - NEGLECTED))
 
 
 def most_capacity(needed: int, max_capacity: int, buffer_percent: float | None) -> int:
@@ -152,14 +161,14 @@ def why_silent(forecast: Forecast, now_s: float) -> str | None:
         return f"the forecast is {(now_s - forecast.learned_at_s) / HOUR_S:.0f} h old, its metrics cannot be read"
     if forecast.loss is None or forecast.persistence_loss is None or forecast.hours < FEWEST_JUDGED_H:
         return f"{forecast.hours} of its hours can be judged, {FEWEST_JUDGED_H} are needed"
-    if forecast.loss >= forecast.persistence_loss:
-        return f"no better than taking each hour to be like the one before; {_record_of(forecast)}"
+    if forecast.loss >= forecast.persistence_loss and forecast.loss > 0:
+        return f"no better than the hour before; {_record_of(forecast)}"
     return None
 
 
 def _record_of(forecast: Forecast) -> str:
     return (
-        f"over {forecast.hours} h it missed by {forecast.loss or 0.0:.3g}, the hour before by "
+        f"over {forecast.hours} h it cost {forecast.loss or 0.0:.3g}, taking each hour to be like the one before "
         f"{forecast.persistence_loss or 0.0:.3g}"
     )
 
