@@ -41,13 +41,14 @@ def apply(facts: Facts, recommended: int) -> Step:
     answered: dict[str, object] = {}
     inputs: dict[str, object] = {}
     look_again_s = None
-    for _, step in opinions:
+    for policy, step in opinions:
         answered.update(step.memory.get("step_memory") or {})  # type: ignore[call-overload]
         inputs[step.stage] = {
             "recommended": step.recommended,
             "reason": str(step.reason),
             "detail": step.detail,
-            **step.inputs,
+            # The others say all their numbers in words; of the sizing the numbers are drawn.
+            **(step.inputs if isinstance(policy, DemandPolicy) else {}),
         }
         if step.look_again_at_s is not None and (look_again_s is None or step.look_again_at_s < look_again_s):
             look_again_s = step.look_again_at_s
@@ -87,10 +88,12 @@ def size_for_demand(facts: Facts, policy: DemandPolicy) -> Step:
         "total": round(load.total, 3),
         "target_per_copy": policy.target_per_copy,
         "statistic": demand.statistic,
+        "copies_worth": round(load.level, 3),
+        "expected": round(sizing.expected(load), 3),
     }
     if sizing.headroom is not None:
         inputs |= {
-            "copies_worth": round(load.level, 3),
+            "lead_s": sizing.headroom.lead_s,
             "growth": sizing.headroom.growth,
             "trust": round(sizing.trust, 2),
         }
