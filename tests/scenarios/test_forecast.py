@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from simulator.report.dashboard import evaluate_dashboard
 from simulator.run import Stage
 from tests.functions.control_stage import component
 from tests.scenarios.stage import decisions, errors, on_stage, supply, writes
@@ -79,6 +80,9 @@ def test_the_copies_of_the_morning_serve_before_it_comes():
             "ahead: the hour from 01:00 UTC is forecast at 30, which needs 6 at 5 per copy"
         )
         assert skills(stage) and min(skills(stage)) > 90
+        shown = evaluate_dashboard(stage.account, range_s=7200).widgets
+        (widget,) = [one for one in shown if one.title.startswith("Forecasts")]
+        assert [value for line in widget.lines for _, value in line.points][-1] == skills(stage)[-1]
         assert errors(stage) == []
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from quickstep.model.forecast import HOUR_S, Forecast
 from quickstep.model.observation import AlarmState
@@ -196,3 +198,25 @@ def test_two_forecasts_are_two_floors():
     step = stage(found, "forecast")
     assert (found.desired, step.inputs["winner"]) == (3, "other")
     assert "ahead: silent" in step.detail
+
+
+# -- whatever is forecast ---------------------------------------------------------------------------------------------------
+
+
+@given(
+    load=st.floats(0, 80),
+    copies=st.integers(1, 18),
+    loads=st.lists(st.floats(0, 90), min_size=2, max_size=3),
+    into_s=st.integers(0, 3599),
+)
+@settings(max_examples=150, deadline=None)
+def test_a_floor_never_asks_for_less_than_the_reactive_policies_and_a_silent_one_changes_nothing(
+    load, copies, loads, into_s
+):
+    parts = {"load": load, "copies": copies, "into_s": float(into_s)}
+    without, _ = floor(None, policies=(DEMAND, STEPS), **parts)
+    held, step = floor(made(*loads), policies=(DEMAND, STEPS, AHEAD), **parts)
+    assert held.desired >= without.desired
+    assert held.desired <= max(without.desired, step.inputs["ahead"]["floor"])
+    silent, _ = floor(made(*loads, loss=2.0), policies=(DEMAND, STEPS, AHEAD), **parts)
+    assert silent.desired == without.desired
