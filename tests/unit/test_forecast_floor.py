@@ -141,6 +141,9 @@ def test_what_load_asks_for_may_use_the_buffer_too_and_a_silent_forecast_lends_n
     assert rising.desired == 9  # 6 are forecast, and half as many more may be
     silent, _ = floor(made(30.0, 30.0, loss=1.0), load=60.0, goal=goal)
     assert silent.desired == 4
+    only = replace(policy, scales=False)
+    forecast_only, _ = floor(made(30.0, 30.0), load=60.0, goal=target(high=4, policies=(DEMAND, only)))
+    assert forecast_only.desired == 4
 
 
 def test_a_floor_below_the_minimum_is_the_minimum():
