@@ -136,13 +136,20 @@ def test_a_step_of_a_closed_loop_is_remembered_while_it_stands():
 
 
 def test_without_overload_or_service_time_nothing_is_changed():
-    assert bounded([4, 6, 7], [1] * 3) == [4.0, 6.0, 7.0]
+    assert bounded([4, 6, 6.2], [1] * 3) == [4.0, 6.0, 6.2]
     assert bounded([4, 39, 74], [1] * 3, service_s=None) == [4.0, 39.0, 74.0]
 
 
 def test_an_overload_that_stands_still_keeps_asking_for_a_little_more():
     late = bounded([400] * 60, [8] * 60)
     assert late[-1] == backlog.DRAIN * 8 * 5.0
+
+
+def test_a_load_that_just_overloads_is_met_with_no_less_than_one_that_just_does_not():
+    """57 in flight on 8 copies of 5 once asked for 12 copies, 58 for 10."""
+    sized = [bounded([total] * 30, [8] * 30)[-1] for total in range(40, 120)]
+    assert sized == sorted(sized)
+    assert sized[-1] == backlog.DRAIN * 8 * 5.0
 
 
 @given(st.lists(st.floats(0, 1e5), min_size=1, max_size=40), st.integers(1, 9), st.floats(0.1, 100))

@@ -11,12 +11,13 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 
-OVER = 1.0 / 0.7
-"""In flight per copy over its target from which a copy is overloaded: it is at its limit."""
+OVER = 1.25
+"""In flight per copy over its target from which a total is bounded: a little below its limit (1 / 0.7)."""
 REMEMBERED_S = 300.0
 """So long the most that an overload's growth has asked for is kept: copies for it are on their way."""
-DRAIN = 1.25
-"""An overload that stands still is met with so many times the copies that serve: they also have to drain the queue."""
+DRAIN = OVER
+"""An overload that stands still is met with so many times the copies that serve: they also have to drain the queue. Not
+less than OVER, or a load that crosses it would be met with fewer copies than one that just does not."""
 
 
 def bound(
