@@ -145,6 +145,13 @@ def test_an_overload_that_stands_still_keeps_asking_for_a_little_more():
     assert late[-1] == backlog.DRAIN * 8 * 5.0
 
 
+def test_the_end_of_a_bound_after_a_change_is_no_jump_of_the_load():
+    """The first totals after a change are lowered to the one before it; the growth to the first that is not is theirs."""
+    counted, lowered = [5.0, 32.0, 59.0, 86.0, 113.0], [5.0, 5.0, 5.0, 5.0, 113.0]
+    backlog.bound([10.0 * i for i in range(5)], lowered, [2] * 5, target_per_copy=5.0, service_s=10.0, counted=counted)
+    assert lowered == [5.0, 5.0, 5.0, 5.0, 10 + 27.0]
+
+
 def test_a_load_that_just_overloads_is_met_with_no_less_than_one_that_just_does_not():
     """57 in flight on 8 copies of 5 once asked for 12 copies, 58 for 10."""
     sized = [bounded([total] * 30, [8] * 30)[-1] for total in range(40, 120)]

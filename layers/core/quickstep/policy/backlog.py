@@ -27,15 +27,17 @@ def bound(
     *,
     target_per_copy: float,
     service_s: float | None,
+    counted: Sequence[float] | None = None,
 ) -> None:
     """Lower the totals of overloaded datapoints to what can have arrived, in place.
 
     `times_s`: starts, oldest first; `totals`: requests in flight; `served`: copies of each datapoint; `service_s`: what
-    a request takes on a copy at its target, None = not known: then nothing is changed.
+    a request takes on a copy at its target, None = not known: then nothing is changed. `counted`: what was in flight by
+    the metric where `totals` have been lowered already: growth is told from it, or the end of that would be a jump.
     """
     if service_s is None or service_s <= 0:
         return
-    raw = totals[:]
+    raw = totals[:] if counted is None else counted
     arrived: deque[tuple[float, float]] = deque()
     """What overloaded datapoints said of the arrivals, of the last REMEMBERED_S; only those that could be the most."""
     for i in range(1, len(totals)):
@@ -49,4 +51,4 @@ def bound(
         arrived.append((times_s[i], arriving))
         while arrived[0][0] < times_s[i] - REMEMBERED_S:
             arrived.popleft()
-        totals[i] = min(raw[i], arrived[0][1])
+        totals[i] = min(totals[i], arrived[0][1])
