@@ -98,10 +98,11 @@ class Cost:
 def main(words: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", nargs="?", const="-", metavar="OUT", help="to a file or standard output")
+    parser.add_argument("--days", type=int, action="append", help="days of learned state (0, 1 and 14)")
     parser.add_argument("--document", type=Path, metavar="FILE", help="write the table between this file's markers")
     given = parser.parse_args(words)
     try:
-        costs = [measured(days) for days in DAYS]
+        costs = [measured(days) for days in given.days or DAYS]
         modules = imported_by("on_alarm")
         numeric = numeric_among(modules)
         if given.document is not None:
@@ -127,7 +128,9 @@ def main(words: Sequence[str] | None = None) -> int:
 
 
 def measured(days: int) -> Cost:
-    """Cost with `days` of learned state."""
+    """Cost with `days` (0 or more, else ValueError) of learned state."""
+    if days < 0:
+        raise ValueError(f"--days {days} is below 0; give 0 for a target that has learned nothing")
     target = deployed(5.0, min_copies=1, max_copies=64).target
     now_s = EPOCH_S + days * 86_400.0 + 12 * 3600.0
     state, history = state_after(target, days, now_s)
@@ -151,7 +154,7 @@ def measured(days: int) -> Cost:
 
 
 def state_after(target: ScalableTarget, days: int, now_s: float) -> tuple[TargetState, Minutes | None]:
-    """(state, load history) of `target` after `days` of learning every hour."""
+    """(state, load history) of `target` after `days` of learning; the hour before `now_s` is not among them yet."""
     state = TargetState(
         serving=tuple(ServingChange(now_s - 3600.0 + 120.0 * i, 3 + i % 9) for i in range(30)),
         wish=8,
