@@ -3,6 +3,7 @@
 python benchmarks/sizing_proofs.py                    all three tables (the slices take minutes)
 python benchmarks/sizing_proofs.py --part step        one of step, waves, slices
 python benchmarks/sizing_proofs.py --json             the same as JSON; --json FILE writes it
+python benchmarks/sizing_proofs.py --part step --document docs/sizing.md     puts the step between the document's markers
 
 Step: 4, 40, 4 requests in flight at a target of 5, copies that start in 360 s (`simulator.peers.step`), with and without a
 day of the low load before it. Waves: 12 hours each. Slices: the generated ones of benchmarks/slices.yaml, seed 1.
@@ -30,6 +31,7 @@ from simulator.bench.slices import Slice, read_slices
 from simulator.peers import PEERS, make_peer
 from simulator.peers.step import MAX_COPIES, TARGET_PER_COPY, run_step
 
+BEGIN, END = "<!-- step:begin -->", "<!-- step:end -->"
 PARTS = ("step", "waves", "slices")
 DAY_S = 86_400.0
 MOST_CHANGES_A_DAY = 300
@@ -46,10 +48,16 @@ def main(words: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--part", choices=PARTS, action="append", help="only this table; may be given again")
     parser.add_argument("--json", nargs="?", const="-", metavar="OUT", help="to a file or standard output")
+    parser.add_argument("--document", type=Path, metavar="FILE", help="write the step between this file's markers")
     given = parser.parse_args(words)
     makers = {"step": step_rows, "waves": wave_rows, "slices": slice_rows}
     try:
         found = {part: makers[part]() for part in given.part or PARTS}
+        if given.document is not None:
+            if "step" not in found:
+                raise ValueError("--document writes the step; add --part step")
+            text = given.document.read_text(encoding="utf-8")
+            given.document.write_text(with_step(text, found["step"]), encoding="utf-8")
         if given.json is None:
             print("\n\n".join(table(rows) for rows in found.values()))
         elif given.json == "-":
@@ -153,6 +161,15 @@ def shortest_out_to_in_s(driven: Driven) -> float | None:
             found.append(at_s - last_out_s)
             last_out_s = None
     return round(min(found), 1) if found else None
+
+
+def with_step(document: str, rows: Sequence[dict[str, Any]]) -> str:
+    """`document` with the step's table between its markers. ValueError if they are not there."""
+    before, begin, rest = document.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise ValueError(f"the document lacks the lines {BEGIN} and {END}, in this order")
+    return f"{before}{BEGIN}\n{table(rows)}\n{END}{after}"
 
 
 def kept(row: dict[str, Any]) -> bool:
