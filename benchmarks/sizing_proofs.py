@@ -152,11 +152,15 @@ def square(levels: tuple[float, float], period_s: float):
 
 
 def shortest_out_to_in_s(driven: Driven) -> float | None:
-    """Least time from a scale-out to the scale-in behind it; None if there is no such pair."""
+    """Least time from a scale-out to the scale-in behind it; None if there is no such pair.
+
+    A scale-in that was wished and withdrawn before it was asked is none, and taking it back is no scale-out.
+    """
     found, last_out_s = [], None
     for (_, before), (at_s, copies) in zip(driven.platform.wishes, driven.changes, strict=False):
         if copies > before:
-            last_out_s = at_s
+            asked = [count for since_s, count in driven.platform.asked if since_s <= at_s][-1]
+            last_out_s = at_s if copies > asked else last_out_s
         elif last_out_s is not None:
             found.append(at_s - last_out_s)
             last_out_s = None
