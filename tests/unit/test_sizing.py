@@ -136,7 +136,7 @@ def test_a_step_of_a_closed_loop_is_remembered_while_it_stands():
 
 
 def test_without_overload_or_service_time_nothing_is_changed():
-    assert bounded([4, 6, 7], [1] * 3) == [4.0, 6.0, 7.0]
+    assert bounded([4, 6, 6.2], [1] * 3) == [4.0, 6.0, 6.2]
     assert bounded([4, 39, 74], [1] * 3, service_s=None) == [4.0, 39.0, 74.0]
 
 
@@ -157,6 +157,20 @@ def test_what_an_overload_asked_for_is_kept_while_it_lasts_and_forgotten_a_minut
     assert long[-1] == pytest.approx(5 + 3.6 * 8)
     again = bounded([4, 40, 40] + [4] * 6 + [9], [1] * 10, service_s=8.0)
     assert again[-1] == pytest.approx(5 + 0.5 * 8)
+
+
+def test_the_end_of_a_bound_after_a_change_is_no_jump_of_the_load():
+    """The first totals after a change are lowered to the one before it; the growth to the first that is not is theirs."""
+    counted, lowered = [5.0, 32.0, 59.0, 86.0, 113.0], [5.0, 5.0, 5.0, 5.0, 113.0]
+    backlog.bound([10.0 * i for i in range(5)], lowered, [2] * 5, target_per_copy=5.0, service_s=10.0, counted=counted)
+    assert lowered == [5.0, 5.0, 5.0, 5.0, 10 + 27.0]
+
+
+def test_a_load_that_just_overloads_is_met_with_no_less_than_one_that_just_does_not():
+    """57 in flight on 8 copies of 5 once asked for 12 copies, 58 for 10."""
+    sized = [bounded([total] * 30, [8] * 30)[-1] for total in range(40, 120)]
+    assert sized == sorted(sized)
+    assert sized[-1] == backlog.DRAIN * 8 * 5.0
 
 
 @given(st.lists(st.floats(0, 1e5), min_size=1, max_size=40), st.integers(1, 9), st.floats(0.1, 100))

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-OVER = 1.0 / 0.7
-"""In flight per copy over its target from which a copy is overloaded: it is at its limit."""
-DRAIN = 1.25
-"""An overload is met with at least so many times the copies that serve: they also have to drain the queue."""
+OVER = 1.25
+"""In flight per copy over its target from which a total is bounded: a little below its limit (1 / 0.7)."""
+DRAIN = OVER
+"""An overload is met with at least so many times the copies that serve: they also have to drain the queue. Not less than
+OVER, or a load that crosses it would be met with fewer copies than one that just does not."""
 STANDS_STILL = 2.0
 """The same for an overload that does not grow: callers that wait for their answers before they ask again (a closed loop)
 look like this, and in a closed loop whoever waits is demand."""
@@ -35,15 +36,17 @@ def bound(
     *,
     target_per_copy: float,
     service_s: float | None,
+    counted: Sequence[float] | None = None,
 ) -> None:
     """Lower the totals of overloaded datapoints to what can have arrived, in place.
 
     `times_s`: starts, oldest first; `totals`: requests in flight; `served`: copies of each datapoint; `service_s`: what
-    a request takes on a copy at its target, None = not known: then nothing is changed.
+    a request takes on a copy at its target, None = not known: then nothing is changed. `counted`: what was in flight by
+    the metric where `totals` have been lowered already: growth is told from it, or the end of that would be a jump.
     """
     if service_s is None or service_s <= 0:
         return
-    raw = totals[:]
+    raw = totals[:] if counted is None else counted
     most, calm = 0.0, CALM_POINTS
     for i in range(1, len(totals)):
         carried = served[i] * target_per_copy
@@ -62,7 +65,7 @@ def bound(
                 arriving = max(arriving, most + faster_per_s * service_s)
         # It is kept while the overload lasts: copies for it are on their way.
         most = max(most, arriving)
-        totals[i] = min(raw[i], most)
+        totals[i] = min(totals[i], most)
 
 
 def _growth_per_s(times_s: Sequence[float], raw: Sequence[float], i: int) -> float:

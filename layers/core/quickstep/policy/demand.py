@@ -146,10 +146,13 @@ def estimate(
     times_s, totals, served = _totals(series, statistic, serving, observation.current, now_s)
     if not times_s or is_stale(times_s[-1], period_s, now_s):
         return _silent(metrics, serving, now_s, waiting)
+    counted = totals[:]
     settling = _bound_after_change(times_s, totals, serving)
     levels = totals[:]
     if target_per_copy is not None:
-        backlog.bound(times_s, totals, served, target_per_copy=target_per_copy, service_s=state.service_s)
+        backlog.bound(
+            times_s, totals, served, target_per_copy=target_per_copy, service_s=state.service_s, counted=counted
+        )
         levels = [pace.copies_worth(t, c, target_per_copy) for t, c in zip(totals, served, strict=True)]
     newest, newest_level = totals[-1], levels[-1]
     if len(totals) > 1 and times_s[-1] - times_s[-2] <= 3 * period_s:

@@ -1,9 +1,10 @@
 """Pending: what is on its way counts as there; and right after a change of copies nothing is removed.
 
 The baseline already contains what was asked, so a load that the coming copies will carry asks for nothing more: not even
-a step policy whose cooldown is shorter than a boot, and that sees the few copies that serve still overloaded. After the
-count changed, queues inside the containers stay where they are: for three complete datapoints the metric says little
-about the new count, and scale-in waits.
+a step policy whose cooldown is shorter than a boot, and that sees the few copies that serve still overloaded. Nor when
+they have just come: until three complete datapoints have followed, the alarm still speaks of the few that served before.
+After the count changed, queues inside the containers stay where they are: the metric says little about the new count, and
+scale-in waits.
 """
 
 from __future__ import annotations
@@ -30,13 +31,23 @@ def apply(facts: Facts, recommended: int) -> Step:
             f"the number of serving {unit} changed less than three datapoints ago",
             look_again_at_s=facts.now_s + SETTLE_S,
         )
-    if coming > 0:
-        detail = f"{coming} {unit} asked earlier are counted"
+    came = _came(facts)
+    if coming > 0 or (came > 0 and recommended > facts.baseline):
+        detail = f"{coming if coming > 0 else came} {unit} asked earlier are counted"
         enough = max(facts.baseline, _needed(facts, recommended))
         if recommended > enough:
             detail += f": {enough} will carry the load, {recommended} were recommended"
-        return Step(STAGE, min(recommended, enough), Reason.PENDING_CAPACITY, detail, {"coming": coming})
+        return Step(STAGE, min(recommended, enough), Reason.PENDING_CAPACITY, detail, {"coming": max(0, coming)})
     return Step(STAGE, recommended, Reason.UNCHANGED)
+
+
+def _came(facts: Facts) -> int:
+    """Copies by which the serving ones were more at the newest change, while that is settling; 0 if they were not."""
+    serving = facts.state.serving
+    if not facts.demand.settling or len(serving) < 2:
+        return 0
+    before = next((change.copies for change in serving[-2::-1] if change.copies is not None), None)
+    return 0 if before is None else max(0, facts.observation.current - before)
 
 
 def _needed(facts: Facts, recommended: int) -> int:

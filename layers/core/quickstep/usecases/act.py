@@ -254,12 +254,12 @@ def remembering(state: TargetState, before: int, after: int, wish: Wish) -> Targ
     """The state with this change remembered, for cooldowns and flap memory."""
     winner = str(wish.decision.steps[0].inputs.get("winner", "")) if wish.decision.steps else ""
     now_s = wish.decision.at_s
-    last = max(
-        (c for c in (state.last_scale_in, state.last_scale_out) if c is not None and c.at_s < now_s),
-        key=lambda c: c.at_s,
-        default=None,
-    )
-    turned = last is not None and last.is_scale_out != (after > before)
+    last_in, last_out = state.last_scale_in, state.last_scale_out
+    if after > before:
+        # `last_scale_out` is this very one, since it was wished: often some looks ago, for it waited for instances.
+        turned = last_in is not None and last_in.at_s < now_s and all(at_s <= last_in.at_s for at_s in state.turns_s)
+    else:
+        turned = last_out is not None and (last_in is None or last_in.at_s < last_out.at_s < now_s)
     turns = (*state.turns_s, now_s)[-20:] if turned else state.turns_s
     if after > before:
         return replace(state, turns_s=turns)
