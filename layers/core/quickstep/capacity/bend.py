@@ -25,11 +25,11 @@ from quickstep.capacity.service_windows import (
     FEWEST_IN_GROUP,
     GROUP_MIN,
     WINDOWS_PER_GROUP,
-    Seat,
     Window,
     grouped,
     known_minutes,
     median,
+    places,
     quantile,
     window_minutes,
     windows_of,
@@ -46,12 +46,12 @@ WIDEST_INTERVAL = 2.0
 """Upper over lower end of the interval of the limit; beyond that nothing is claimed."""
 BEND_RATIO = 1 / FIXED_SHARE
 """Latency at the limit over the unloaded one where users have not said their limit: what sizing assumes too."""
-LAW_HOLDS_TO = 2.5
+LAW_HOLDS_TO = 4.0
 """Minutes beyond so many times the unloaded latency (or 1.3 × the users' limit) are overload, and tell of the queue."""
 MOST_OUTLYING = 1.5
 """Work of a window is counted as at most 1 + so many times its group's median: a stuck minute is one minute."""
 MOST_BINS = 8
-_STEPS = 40
+_STEPS = 24
 
 
 class Unfit(StrEnum):
@@ -146,7 +146,7 @@ def calibrate(minutes: Iterable[ServiceMinute], *, latency_limit_s: float | None
     window_min = window_minutes(known)
     windows = windows_of(known, window_min)
     found = _seen(known, windows, window_min)
-    groups = grouped(windows, _group_min(window_min), by_arrivals=found.by_arrivals)
+    groups = grouped(windows, _group_min(window_min))
     return _Fit(found, groups, windows, latency_limit_s).result()
 
 
@@ -175,14 +175,13 @@ class _Fit:
     def __init__(
         self,
         found: Calibration,
-        groups: Sequence[Sequence[Seat]],
+        groups: Sequence[Sequence[Window]],
         windows: Sequence[Window],
         latency_limit_s: float | None,
     ) -> None:
         self._found, self._groups, self._windows = found, groups, windows
         self._limit_s = latency_limit_s
-        self._highest = math.inf
-        """Windows with more in flight per copy are overload."""
+        self._leave_out(math.inf)
 
     def result(self) -> Calibration:
         found = self._found
@@ -201,6 +200,12 @@ class _Fit:
                 "least for latency to say anything about load",
             )
         doubling = self._doubling()
+        if len(self._lawful) < FEWEST_GROUPS:
+            return self._refuse(
+                Unfit.OVERLOAD_ONLY,
+                f"without the minutes of overload, beyond {self._highest:.3g} requests in flight per copy, too few are left; "
+                "lower the target, or raise MaxCapacity",
+            )
         needed = 1.96 + 2.4 / (len(self._groups) - 1)
         lowest = self._solve(lambda at: self._score(at) + needed)
         uppermost = self._solve(lambda at: self._score(at) - needed)
@@ -251,32 +256,40 @@ class _Fit:
         ratio = LAW_HOLDS_TO
         doubling = self._solve(self._score)
         for _ in range(4):
-            if doubling == 0.0 or math.isinf(doubling):
+            if doubling == 0.0 or math.isinf(doubling) or len(self._lawful) < FEWEST_GROUPS:
                 break
             if self._limit_s is not None:
                 ratio = max(LAW_HOLDS_TO, 1.3 * self._limit_s / self._mix(doubling)[0])
             highest = (ratio - 1) * doubling
             if abs(highest / self._highest - 1) < 0.02:
                 break
-            self._highest = highest
+            self._leave_out(highest)
             doubling = self._solve(self._score)
         return doubling
+
+    def _leave_out(self, highest: float) -> None:
+        """Windows with more than `highest` in flight per copy are overload from now on."""
+        self._highest = highest
+        self._lawful = [
+            lawful
+            for group in self._groups
+            if len(lawful := [one for one in group if one.per_copy <= highest]) >= FEWEST_IN_GROUP
+        ]
+        self._columns = []
+        for group in self._lawful:
+            placed = places(group, by_arrivals=self._found.by_arrivals)
+            pulls = [place * one.requests for place, one in zip(placed, group, strict=True)]
+            self._columns.append((pulls, [one.per_copy for one in group], [one.latency_s for one in group]))
 
     def _score(self, doubling: float) -> float:
         """How strongly work still depends on arrivals, in standard deviations; above 0: `doubling` is too high."""
         total = squares = 0.0
-        for group in self._groups:
-            works = [
-                (seat, seat.window.latency_s / (doubling + seat.window.per_copy))
-                for seat in group
-                if seat.window.per_copy <= self._highest
-            ]
-            if len(works) < FEWEST_IN_GROUP:
-                continue
-            middle = median([work for _, work in works])
-            of_group = math.fsum(
-                seat.window.requests * seat.place * min(work / middle - 1, MOST_OUTLYING) for seat, work in works
-            )
+        for pulls, levels, latencies in self._columns:
+            works = [latency_s / (doubling + per_copy) for latency_s, per_copy in zip(latencies, levels, strict=True)]
+            middle = median(works)
+            most = (1 + MOST_OUTLYING) * middle
+            # The pulls of a group add up to 0, so work says the same as work less its middle.
+            of_group = math.fsum([pull * min(work, most) for pull, work in zip(pulls, works, strict=True)]) / middle
             total += of_group
             squares += of_group * of_group
         return total / math.sqrt(squares) if squares > 0 else 0.0
@@ -300,11 +313,9 @@ class _Fit:
     def _mix(self, doubling: float) -> tuple[float, float]:
         """Unloaded latency over all requests, and its standard error as a share: the mix moves from group to group."""
         mixes: list[tuple[float, float]] = []
-        for group in self._groups:
-            lawful = [seat.window for seat in group if seat.window.per_copy <= self._highest]
-            if lawful:
-                middle = median([one.latency_s / (1 + one.per_copy / doubling) for one in lawful])
-                mixes.append((middle, math.fsum(one.requests for one in lawful)))
+        for group in self._lawful:
+            middle = median([one.latency_s / (1 + one.per_copy / doubling) for one in group])
+            mixes.append((middle, math.fsum(one.requests for one in group)))
         weight = math.fsum(requests for _, requests in mixes)
         mean = math.fsum(mix * requests for mix, requests in mixes) / weight
         squares = math.fsum((requests * (mix / mean - 1)) ** 2 for mix, requests in mixes)
@@ -373,9 +384,7 @@ class _Fit:
         if law is None:
             return {}
         found = {}
-        for group in self._groups:
-            lawful = [seat.window for seat in group if seat.window.per_copy <= self._highest]
-            if lawful:
-                mix_s = median([one.latency_s / (1 + one.per_copy / law.doubling) for one in lawful])
-                found.update({seat.window.at_min: law.unloaded_s / mix_s for seat in group})
+        for group in self._lawful:
+            mix_s = median([one.latency_s / (1 + one.per_copy / law.doubling) for one in group])
+            found.update({window.at_min: law.unloaded_s / mix_s for window in group})
         return found

@@ -33,14 +33,6 @@ class Window:
     """Requests per minute that arrived, per copy; None = not known."""
 
 
-@dataclass(frozen=True, slots=True)
-class Seat:
-    """A window with its place among its group's arrivals: −0.5 to 0.5, less the group's mean."""
-
-    window: Window
-    place: float
-
-
 def known_minutes(minutes: Iterable[ServiceMinute]) -> list[ServiceMinute]:
     """Each minute once, as it was told last, oldest first; without those that have a value that cannot be."""
     last = {one.at_s: one for one in minutes if _is_possible(one)}
@@ -80,23 +72,20 @@ def windows_of(known: Sequence[ServiceMinute], window_min: int) -> list[Window]:
     return windows
 
 
-def grouped(windows: Sequence[Window], group_min: int, *, by_arrivals: bool) -> list[list[Seat]]:
-    """Windows by the stretch of `group_min` minutes that they lie in, each with its place among its group's arrivals.
-
-    Without `by_arrivals` its place is that of its concurrency.
-    """
+def grouped(windows: Sequence[Window], group_min: int) -> list[list[Window]]:
+    """Windows by the stretch of `group_min` minutes that they lie in; stretches with too few are left out."""
     parts: dict[int, list[Window]] = {}
     for window in windows:
         parts.setdefault(window.at_min // group_min, []).append(window)
-    groups = []
-    for _, part in sorted(parts.items()):
-        if len(part) < FEWEST_IN_GROUP:
-            continue
-        places = _places([(window.arrivals or 0.0) if by_arrivals else window.per_copy for window in part])
-        weight = math.fsum(window.requests for window in part)
-        middle = math.fsum(place * window.requests for place, window in zip(places, part, strict=True)) / weight
-        groups.append([Seat(window, place - middle) for place, window in zip(places, part, strict=True)])
-    return groups
+    return [part for _, part in sorted(parts.items()) if len(part) >= FEWEST_IN_GROUP]
+
+
+def places(part: Sequence[Window], *, by_arrivals: bool) -> list[float]:
+    """Place of each window of a group among its arrivals (or its concurrencies), from low to high, by requests 0 on average."""
+    ranks = _ranks([(window.arrivals or 0.0) if by_arrivals else window.per_copy for window in part])
+    weight = math.fsum(window.requests for window in part)
+    middle = math.fsum(rank * window.requests for rank, window in zip(ranks, part, strict=True)) / weight
+    return [rank - middle for rank in ranks]
 
 
 def median(values: Sequence[float]) -> float:
@@ -116,16 +105,16 @@ def _is_possible(one: ServiceMinute) -> bool:
     return all(math.isfinite(value) and value > 0 for value in values)
 
 
-def _places(values: Sequence[float]) -> list[float]:
-    """Rank of each value, −0.5 to 0.5; equal values share theirs. Ranks, since one burst must not decide alone."""
+def _ranks(values: Sequence[float]) -> list[float]:
+    """Rank of each of at least two values, −0.5 to 0.5; equal values share theirs. One burst must not decide alone."""
     order = sorted(range(len(values)), key=values.__getitem__)
-    places = [0.0] * len(values)
+    ranks = [0.0] * len(values)
     first = 0
     while first < len(order):
         last = first
         while last + 1 < len(order) and values[order[last + 1]] == values[order[first]]:
             last += 1
         for position in range(first, last + 1):
-            places[order[position]] = (first + last) / 2 / (len(order) - 1) - 0.5
+            ranks[order[position]] = (first + last) / 2 / (len(order) - 1) - 0.5
         first = last + 1
-    return places
+    return ranks
