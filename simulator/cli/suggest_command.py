@@ -98,9 +98,10 @@ def _lines(found: Suggestion, *, applied: bool, refusal: str) -> list[str]:
     if advice is None:
         lines.append(f"no suggestion: {evidence.unfit}: {evidence.detail}")
     elif advice.move is Move.KEEP:
-        lines.append(f"keep it: {advice.low:g} to {advice.high:g} would do as well")
+        lines.append(f"keep it: by the law {advice.by_law:g}, between {advice.low:g} and {advice.high:g}")
     else:
-        lines.append(f"{advice.move} it to {advice.target:g} ({advice.low:g} to {advice.high:g} is what can be told)")
+        law = f"by the law {advice.by_law:g}, between {advice.low:g} and {advice.high:g}"
+        lines.append(f"{advice.move} it to {advice.target:g} ({law})")
     if advice is not None and advice.held_by:
         lines.append(f"  {advice.held_by}")
     if advice is not None:

@@ -166,7 +166,7 @@ def beyond():
 
 
 REFUSALS = [
-    ("nothing", lambda: [], None, Unfit.TOO_FEW_MINUTES),
+    ("nothing", list, None, Unfit.TOO_FEW_MINUTES),
     ("three hours", lambda: minutes_of(hours=3), None, Unfit.TOO_FEW_MINUTES),
     ("a request every ten minutes", lambda: minutes_of()[::10], None, Unfit.TOO_FEW_MINUTES),
     ("load that never changes", lambda: minutes_of(load=steady, noise=0.02), None, Unfit.RANGE_TOO_NARROW),

@@ -30,6 +30,8 @@ class Advice:
 
     move: Move
     target: float
+    by_law: float
+    """LIMIT_SHARE of the limit, whatever was seen."""
     low: float
     high: float
     """Targets that the evidence does not speak against, about 95 %."""
@@ -48,8 +50,8 @@ def advise(limit: Limit, *, seen_high: float, present: float, peak_ratio: float 
     one step.
     """
     scale = LIMIT_SHARE * peak_ratio
-    target, low, high = (_whole(scale * value) for value in (limit.per_copy, limit.low, limit.high))
-    held = []
+    by_law, low, high = (_whole(scale * value) for value in (limit.per_copy, limit.low, limit.high))
+    target, held = by_law, []
     farthest = _whole(FARTHEST_BEYOND_SEEN * seen_high * peak_ratio)
     if target > farthest and target > present:
         target = max(farthest, present)
@@ -57,7 +59,7 @@ def advise(limit: Limit, *, seen_high: float, present: float, peak_ratio: float 
             f"{FARTHEST_BEYOND_SEEN:g} times the {seen_high * peak_ratio:.3g} per copy that was seen is as far as it goes"
         )
     if target == present or low <= present <= high:
-        return Advice(Move.KEEP, present, low, high, present, "; ".join(held))
+        return Advice(Move.KEEP, present, by_law, low, high, present, "; ".join(held))
     step = target
     if not present / LARGEST_STEP <= target <= present * LARGEST_STEP:
         # Rounded towards the present, so that a step is never longer than it may be.
@@ -65,7 +67,7 @@ def advise(limit: Limit, *, seen_high: float, present: float, peak_ratio: float 
         step = min(MOST, max(LEAST, whole / 10))
         held.append(f"one step is at most a factor of {LARGEST_STEP:g}")
     move = Move.RAISE if target > present else Move.LOWER
-    return Advice(move, target, low, high, step, "; ".join(held))
+    return Advice(move, target, by_law, low, high, step, "; ".join(held))
 
 
 def _whole(target: float) -> float:
