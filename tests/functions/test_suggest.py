@@ -176,10 +176,11 @@ def test_a_variant_is_read_by_its_own_metrics(stage, day, monkeypatch, capsys):
     assert found["calibration"]["limit"]["per_copy"] == pytest.approx(day.concurrency, rel=0.15)
 
 
-def test_a_target_of_the_template_is_changed_by_deploying(stage, monkeypatch, capsys):
-    assert run(monkeypatch, "main", "--json") == 0
+def test_a_target_of_the_template_is_changed_by_deploying(stage, day, monkeypatch, capsys):
+    limit = ["--latency-ms", f"{day.latency_slo_s * 1000:.0f}"]
+    assert run(monkeypatch, "main", *limit, "--json") == 0
     step = json.loads(capsys.readouterr().out)["advice"]["step"]
-    assert run(monkeypatch, "main", "--apply") == 1
+    assert run(monkeypatch, "main", *limit, "--apply") == 1
     printed = capsys.readouterr().out
     assert f"belongs to the template's parameters; deploy with TargetConcurrentRequestsPerCopy={step:g}" in printed
 

@@ -15,7 +15,7 @@ MARGIN = 0.15
 @pytest.mark.parametrize(("profile", "share"), [("S", 0.35), ("M", 0.7), ("L", 1.0)])
 def test_the_limit_for_the_promised_latency_is_c_star_within_15_percent(profile, share):
     law = profile_named(profile)
-    traffic = load_traffic("generated:day:chat", profile=law, seed=1, mean_copies=1.5)
+    traffic = load_traffic("generated:day:chat", profile=law, seed=1, mean_copies=1.0)
     day = service_day(law, traffic, share=share, seed=1)
     found = calibrate(day.minutes, latency_limit_s=day.latency_slo_s)
     assert found.limit is not None, found.detail
@@ -27,7 +27,7 @@ def test_the_limit_for_the_promised_latency_is_c_star_within_15_percent(profile,
 
 def test_a_day_whose_mix_of_prompts_and_answers_jumps_every_two_hours_is_refused():
     law = profile_named("M")
-    traffic = load_traffic("generated:day:shifting", profile=law, seed=0, mean_copies=1.5)
+    traffic = load_traffic("generated:day:shifting", profile=law, seed=0, mean_copies=1.0)
     day = service_day(law, traffic, share=0.7)
     found = calibrate(day.minutes)
     assert found.unfit is not None and found.detail
