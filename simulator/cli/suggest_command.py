@@ -60,6 +60,10 @@ def suggest(
         raise UsageProblem(f"--latency-ms is {latency_ms:g}; give milliseconds above 0")
     if not re.fullmatch(r"Average|p([1-9][0-9]?(\.[0-9]{1,2})?|100)", latency_statistic):
         raise UsageProblem(f"--latency-statistic is {latency_statistic!r}; give Average, or a percentile such as p90")
+    if emulate is not None and latency_statistic != "Average":
+        raise UsageProblem(
+            f"the emulated account has no {latency_statistic} of latencies; leave --latency-statistic out"
+        )
     with in_account(stack, region=region, profile=profile, emulate=emulate, after_s=after) as where:
         try:
             found = suggested_for(

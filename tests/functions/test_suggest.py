@@ -201,8 +201,9 @@ def test_without_evidence_it_ends_with_1_and_the_reason_and_applies_nothing(stag
         (["chat", "--latency-ms", "0"], "--latency-ms is 0; give milliseconds above 0"),
         (["chat", "--latency-ms", "nan"], "--latency-ms is nan"),
         (["chat", "--latency-statistic", "median"], "--latency-statistic is 'median'; give Average, or a percentile"),
+        (["chat", "--latency-statistic", "p90", "--emulate", "x.yaml"], "the emulated account has no p90 of latencies"),
     ],
-    ids=["unknown", "no such policy", "no latency", "not a number", "no statistic"],
+    ids=["unknown", "no such policy", "no latency", "not a number", "no statistic", "no percentiles"],
 )
 def test_what_cannot_be_used_is_exit_code_2_and_one_line(stage, monkeypatch, capsys, words, says):
     stage.call("PutScalingPolicy", **SEARCH, PolicyName="steps", **STEPS)

@@ -187,10 +187,11 @@ class _Fit:
         found = self._found
         if found.minutes < FEWEST_MINUTES or len(self._groups) < FEWEST_GROUPS:
             hours = FEWEST_GROUPS * _group_min(found.window_min) / 60
+            long = f": requests this long take windows of {found.window_min} minutes" if found.window_min > 1 else ""
             return self._refuse(
                 Unfit.TOO_FEW_MINUTES,
                 f"{found.minutes} minutes with requests are known; at least {FEWEST_MINUTES} are needed, spread over "
-                f"{hours:g} hours (requests this long are compared over {found.window_min} minutes at a time)",
+                f"{hours:g} hours{long}",
             )
         low, high = found.seen_low or 0.0, found.seen_high or 0.0
         if high < NARROWEST_RANGE * low:

@@ -75,7 +75,7 @@ def service_history(
         for name, metric, statistic in rows
     ]
     read = _read(queries, MINUTE_S, start_s=start_s, end_s=end_s, what=f"the service history of {target_id}")
-    statistic = "Average" if read.get("average") else "Maximum"
+    statistic = "Maximum" if read.get("maximum") and not read.get("average") else "Average"
     levels, latency, arrivals = read.get(statistic.lower()) or {}, read.get("latency") or {}, read.get("arrivals") or {}
     minutes = [
         ServiceMinute(at_s, levels[at_s], latency[at_s] / MICROSECONDS_PER_SECOND, requests, arrivals.get(at_s))
