@@ -140,9 +140,23 @@ def test_without_overload_or_service_time_nothing_is_changed():
     assert bounded([4, 39, 74], [1] * 3, service_s=None) == [4.0, 39.0, 74.0]
 
 
-def test_an_overload_that_stands_still_keeps_asking_for_a_little_more():
-    late = bounded([400] * 60, [8] * 60)
-    assert late[-1] == backlog.DRAIN * 8 * 5.0
+def test_an_overload_that_stands_still_asks_for_twice_what_serves_and_one_that_moves_for_a_little_more():
+    assert bounded([400] * 60, [8] * 60)[-1] == backlog.STANDS_STILL * 8 * 5.0
+    assert bounded([400 + 50 * (i % 2) for i in range(60)], [8] * 60, service_s=0.1)[-1] == backlog.DRAIN * 8 * 5.0
+
+
+def test_callers_that_join_an_overload_that_stood_still_come_on_top_of_those_who_wait():
+    """Closed loop: 22 clients, later 44, on a copy that carries 5; each step alone would look like 20 of 10 s each."""
+    totals = bounded([3] * 6 + [22] * 20 + [44] * 5, [1] * 31, service_s=7.0)
+    assert totals[6] == pytest.approx(5 + 1.9 * 7) and totals[25] == totals[6]
+    assert totals[-1] == pytest.approx(totals[6] + 2.2 * 7)
+
+
+def test_what_an_overload_asked_for_is_kept_while_it_lasts_and_forgotten_a_minute_after_it():
+    long = bounded([4, 40] + [40 + i % 3 for i in range(100)], [1] * 102, service_s=8.0)
+    assert long[-1] == pytest.approx(5 + 3.6 * 8)
+    again = bounded([4, 40, 40] + [4] * 6 + [9], [1] * 10, service_s=8.0)
+    assert again[-1] == pytest.approx(5 + 0.5 * 8)
 
 
 @given(st.lists(st.floats(0, 1e5), min_size=1, max_size=40), st.integers(1, 9), st.floats(0.1, 100))

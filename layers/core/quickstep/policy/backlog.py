@@ -8,15 +8,24 @@ count grows: the copies finish what they can finish, and the rest of what arrive
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Sequence
 
 OVER = 1.0 / 0.7
 """In flight per copy over its target from which a copy is overloaded: it is at its limit."""
-REMEMBERED_S = 300.0
-"""So long the most that an overload's growth has asked for is kept: copies for it are on their way."""
 DRAIN = 1.25
-"""An overload that stands still is met with so many times the copies that serve: they also have to drain the queue."""
+"""An overload is met with at least so many times the copies that serve: they also have to drain the queue."""
+STANDS_STILL = 2.0
+"""The same for an overload that does not grow: callers that wait for their answers before they ask again (a closed loop)
+look like this, and in a closed loop whoever waits is demand."""
+STILL_S = 120.0
+STILL = 0.1
+"""It stands still if it is within this share of what it was STILL_S ago."""
+CALM_POINTS = 6
+"""After so many datapoints in a row without overload the overload is over, and what it asked for is forgotten."""
+JUMP = 0.25
+"""A count that jumps by more than this share of itself, beyond what it grew by in the minute before, has new callers:
+those of before are still there."""
+BEFORE_S = 60.0
 
 
 def bound(
@@ -35,17 +44,44 @@ def bound(
     if service_s is None or service_s <= 0:
         return
     raw = totals[:]
-    arrived: deque[tuple[float, float]] = deque()
-    """What overloaded datapoints said of the arrivals, of the last REMEMBERED_S; only those that could be the most."""
+    most, calm = 0.0, CALM_POINTS
     for i in range(1, len(totals)):
         carried = served[i] * target_per_copy
         if raw[i] <= OVER * carried:
+            calm += 1
+            if calm >= CALM_POINTS:
+                most = 0.0
             continue
-        growth_per_s = max(0.0, raw[i] - raw[i - 1]) / (times_s[i] - times_s[i - 1])
-        arriving = max(DRAIN * carried, carried + growth_per_s * service_s)
-        while arrived and arrived[-1][1] <= arriving:
-            arrived.pop()
-        arrived.append((times_s[i], arriving))
-        while arrived[0][0] < times_s[i] - REMEMBERED_S:
-            arrived.popleft()
-        totals[i] = min(raw[i], arrived[0][1])
+        calm = 0
+        growth_per_s = _growth_per_s(times_s, raw, i)
+        at_least = STANDS_STILL if _stands_still(times_s, raw, i) else DRAIN
+        arriving = max(at_least * carried, carried + growth_per_s * service_s)
+        if most > 0:
+            faster_per_s = growth_per_s - _fastest_per_s(times_s, raw, i)
+            if faster_per_s * (times_s[i] - times_s[i - 1]) > JUMP * raw[i - 1]:
+                arriving = max(arriving, most + faster_per_s * service_s)
+        # It is kept while the overload lasts: copies for it are on their way.
+        most = max(most, arriving)
+        totals[i] = min(raw[i], most)
+
+
+def _growth_per_s(times_s: Sequence[float], raw: Sequence[float], i: int) -> float:
+    return max(0.0, raw[i] - raw[i - 1]) / (times_s[i] - times_s[i - 1])
+
+
+def _stands_still(times_s: Sequence[float], raw: Sequence[float], i: int) -> bool:
+    j = i
+    while j > 0 and times_s[j] > times_s[i] - STILL_S:
+        j -= 1
+        if abs(raw[j] - raw[i]) > STILL * raw[i]:
+            return False
+    return times_s[j] <= times_s[i] - STILL_S
+
+
+def _fastest_per_s(times_s: Sequence[float], raw: Sequence[float], i: int) -> float:
+    """The fastest growth in the minute before datapoint `i`; 0 if it did not grow."""
+    fastest, j = 0.0, i - 1
+    while j > 0 and times_s[j] > times_s[i] - BEFORE_S:
+        fastest = max(fastest, _growth_per_s(times_s, raw, j))
+        j -= 1
+    return fastest
