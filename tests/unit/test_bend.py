@@ -126,6 +126,9 @@ def test_overload_is_told_apart_from_the_law():
         minutes[minute] = dataclasses.replace(minutes[minute], per_copy=queue, latency_s=0.2 * queue)
     found = calibrate(minutes)
     assert found.overload_minutes == 40
+    # What was seen of the queue is not what was seen of the law.
+    assert found.seen_high is not None and found.seen_high >= 4 * DOUBLING
+    assert found.lawful_high is not None and found.lawful_high < 3 * DOUBLING
     assert found.limit is not None and found.limit.per_copy == pytest.approx(BEND, rel=0.1)
 
 

@@ -126,6 +126,8 @@ class Calibration:
     """Requests in flight over arrivals × latency: about 1 if both metrics speak of the same requests (Little's law)."""
     overload_minutes: int = 0
     """Minutes beyond the law, left out."""
+    lawful_high: float | None = None
+    """Like `seen_high`, without overload: as far as the law was held against what was seen."""
     bins: tuple[Bin, ...] = ()
     law: ServiceLaw | None = None
     limit: Limit | None = None
@@ -343,6 +345,7 @@ class _Fit:
     ) -> Calibration:
         found = self._found
         overload = [window for window in self._windows if window.per_copy > self._highest]
+        lawful = sorted(window.per_copy for window in self._windows if window.per_copy <= self._highest)
         return Calibration(
             minutes=found.minutes,
             requests=found.requests,
@@ -352,6 +355,7 @@ class _Fit:
             by_arrivals=found.by_arrivals,
             little=found.little,
             overload_minutes=sum(window.minutes for window in overload),
+            lawful_high=quantile(lawful, 0.98),
             bins=self._bins(law),
             law=law,
             limit=limit,

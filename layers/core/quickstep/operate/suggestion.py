@@ -92,14 +92,14 @@ def suggest(
     found = calibrate(history.minutes, latency_limit_s=latency_limit_s)
     notes = list(_notes(found, history.statistic))
     ratio, advice = 1.0, None
-    if found.limit is not None and found.seen_high is not None:
+    if found.limit is not None and found.lawful_high is not None:
         if policy.statistic == "Maximum" and history.statistic == "Average":
             where = registry.find(target_id.resource_id)
             target = registry.read_endpoint(where[0]).targets.get(target_id) if where else None
             measured = None if target is None else _peak_ratio(target, found.limit.per_copy, now_s)
             ratio = measured or 1.0
             notes.append(_told_ratio(policy, measured))
-        advice = advise(found.limit, seen_high=found.seen_high, present=policy.value, peak_ratio=ratio)
+        advice = advise(found.limit, seen_high=found.lawful_high, present=policy.value, peak_ratio=ratio)
     return Suggestion(
         resource_id=target_id.resource_id,
         unit=target_id.unit,
