@@ -160,7 +160,7 @@ def _next(found: Suggestion, *, applied: bool) -> list[str]:
     advice, policy = found.advice, found.policy
     if advice is None or advice.move is Move.KEEP:
         return []
-    later = "" if advice.step == advice.target else "; then look again after a day"
+    later = "; then look again after a day" if advice.held_by else ""
     if applied:
         return [f"set: policy {policy.name} has target {advice.step:g} now{later}"]
     if policy.template:
