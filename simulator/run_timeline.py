@@ -84,20 +84,23 @@ def _rows(
     needed = fluid_demand(traffic.arrivals, scenario.profile, start_s=start_s, end_s=start_s + len(supply) * PERIOD_S)
     ttft_s, lost = _by_arrival(fleet.log, start_s, len(supply))
     price = scenario.profile.instance_usd_per_hour
-    sized = [(d["t"], d["demand"]) for d in decisions]
-    rows, k, demand = [], 0, None
+    sized = [(d["t"], d["demand"], d["desired"], *_sizing(d["steps"])) for d in decisions]
+    rows, k, demand, decided, worth, expected = [], 0, None, None, None, None
     for i, point in enumerate(supply):
         t = i * PERIOD_S
         while k < len(sized) and sized[k][0] <= t + PERIOD_S:
-            demand = sized[k][1]
+            _, demand, decided, worth, expected = sized[k]
             k += 1
         load = per_copy.get(i)
         rows.append(
             {
                 "t": t,
                 "demand": demand,
+                "decided": decided,
+                "copies_worth": worth,
+                "expected_copies": expected,
                 "in_flight": None if load is None else round(load * point.current_copies, 3),
-                "per_copy": None if load is None else round(load, 4),
+                "in_flight_per_copy": None if load is None else round(load, 4),
                 "desired": point.desired_copies,
                 "current": point.current_copies,
                 "instances_desired": point.instances_desired,
@@ -109,6 +112,15 @@ def _rows(
             }
         )
     return rows
+
+
+def _sizing(steps: list[dict[str, Any]]) -> tuple[float | None, float | None]:
+    """(load of now, most load expected within the lead time) in copies' worth, as demand sizing saw it; None without it."""
+    for step in steps:
+        for said in step["inputs"].values():
+            if isinstance(said, dict) and "expected" in said:
+                return said["copies_worth"], said["expected"]
+    return None, None
 
 
 def _by_arrival(log: RequestLog, start_s: float, periods: int) -> tuple[list[float | None], list[int]]:

@@ -23,7 +23,7 @@ Row = dict[str, object]
 def decision_rows(result: Mapping[str, object]) -> dict[str, object]:
     """`{"rows": […], "words": […], "total": n, "left_out": n, "unexplained": n}`, rows in order of time.
 
-    A row is `{"t", "until", "n", "component", "from", "to", "current", "kind", "refused", "reason", "detail", "outcome",
+    A row is `{"t", "until", "n", "component", "from", "to", "current", "demand", "worth", "expected", "lead_s", "kind", "refused", "reason", "detail", "outcome",
     "outcome_detail", "steps"}`, empty fields left out. `kind` is out, in or held. `steps` is a list of
     `[stage, recommended, reason, detail, inputs]`, where stage and reason index `words`; it is missing where the budget
     was spent on more telling rows, and `unexplained` counts those rows. `left_out` counts rows beyond `MAX_ROWS` or the
@@ -80,6 +80,7 @@ def _read(fields: Mapping[str, object], index: int) -> Row:
         "from": before,
         "to": desired,
         "current": current,
+        **_sizing(fields, where),
         "reason": text(fields, "reason"),
         "detail": text(fields, "detail"),
         "outcome": outcome,
@@ -89,6 +90,17 @@ def _read(fields: Mapping[str, object], index: int) -> Row:
         "n": 1,
         "until": None,
     }
+
+
+def _sizing(fields: Mapping[str, object], where: str) -> dict[str, float | None]:
+    """The demand estimate (requests in flight), and what demand sizing made of it, in copies' worth."""
+    found: dict[str, float | None] = {"demand": known_number(fields, "demand", where=where)}
+    said: Mapping[str, object] = {}
+    for step in rows(fields, "steps"):
+        inputs = step.get("inputs") or {}
+        said = next((one for one in inputs.values() if isinstance(one, Mapping) and "expected" in one), said)
+    names = {"worth": "copies_worth", "expected": "expected", "lead_s": "lead_s"}
+    return found | {key: known_number(said, name, where=where) for key, name in names.items()}
 
 
 def _within(candidates: list[Row], budget_bytes: int, *, size_of: Callable[[Row], int]) -> list[Row]:

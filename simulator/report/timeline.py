@@ -18,8 +18,8 @@ MAX_POINTS_PER_SERIES = 4_000
 MAX_POINTS = 80_000
 """Over all series, so that many components still make one readable file."""
 
-STEPPED = ("desired", "current", "instances", "instances_desired", "capacity", "cost_per_hour_usd")
-MEASURED = ("needed", "demand", "in_flight", "ttft_p95_s")
+STEPPED = ("decided", "desired", "current", "instances", "instances_desired", "capacity", "cost_per_hour_usd")
+MEASURED = ("needed", "demand", "copies_worth", "expected_copies", "in_flight", "ttft_p95_s")
 ADDED_UP = ("lost",)
 
 Column = list[float | None]

@@ -208,7 +208,7 @@ def test_alarms_cost_90_cents_a_component_and_at_most_half_a_dollar_a_stack():
     assert (len(own), round(sum(own), 2)) == (4, 0.50)
 
 
-def test_few_custom_metrics_two_a_component_three_an_endpoint_the_rest_a_stack():
+def test_few_custom_metrics_two_a_component_one_a_forecast_three_an_endpoint_the_rest_a_stack():
     per = {
         frozenset(dimensions): set()
         for namespace, _, dimensions in read_metrics(load_stack(TEMPLATE, BUDGET))
@@ -218,4 +218,4 @@ def test_few_custom_metrics_two_a_component_three_an_endpoint_the_rest_a_stack()
         if namespace == OURS:
             per[frozenset(dimensions)].add(name)
     counts = {"+".join(sorted(dimensions)): len(names) for dimensions, names in per.items()}
-    assert counts == {"Stack+Target": 2, "Endpoint+Stack": 3, "Stack": 12}
+    assert counts == {"Stack+Target": 3, "Endpoint+Stack": 3, "Stack": 12}

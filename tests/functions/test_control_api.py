@@ -11,10 +11,12 @@ from botocore.validate import ParamValidator
 
 from quickstep.control.context import Limits
 from quickstep.gateways.registry import Registry
+from quickstep.model.targets import TargetId
 from simulator.clock import EPOCH_S
 from tests.functions.control_stage import STEPS, TRACKING, VARIANT, component, control_stage
 
 CHAT, SUMMARY = component("chat"), component("summary")
+CHAT_ID = TargetId.of_component("chat")
 ORIGINAL = ServiceModel(
     Loader(include_default_search_paths=True).load_service_model("application-autoscaling", "service-2")
 )
@@ -516,14 +518,34 @@ def test_the_fifty_first_policy_exceeds_the_limit(stage):
 
 
 @pytest.mark.parametrize(
-    ("mode", "warned"), [({}, False), ({"Mode": "ForecastOnly"}, False), ({"Mode": "ForecastAndScale"}, True)]
+    ("given", "scales", "buffer_s", "most"),
+    [
+        ({}, False, 300.0, None),
+        ({"Mode": "ForecastOnly", "SchedulingBufferTime": 0}, False, 0.0, None),
+        ({"Mode": "ForecastAndScale", "SchedulingBufferTime": 600}, True, 600.0, None),
+        (
+            {
+                "Mode": "ForecastAndScale",
+                "MaxCapacityBreachBehavior": "IncreaseMaxCapacity",
+                "MaxCapacityBuffer": 10,
+            },
+            True,
+            300.0,
+            10,
+        ),
+    ],
 )
-def test_a_predictive_policy_is_stored_and_says_if_it_will_not_scale(stage, mode, warned):
+def test_a_predictive_policy_is_a_policy_of_its_target_in_the_mode_it_was_given(stage, given, scales, buffer_s, most):
     register(stage)
-    answer = stage.call("PutScalingPolicy", **CHAT, PolicyName="ahead", **predictive(**mode))
-    assert answer["Alarms"] == [] and ("QuickstepWarnings" in answer) is warned
+    answer = stage.call("PutScalingPolicy", **CHAT, PolicyName="ahead", **predictive(**given))
+    assert answer["Alarms"] == [] and "QuickstepWarnings" not in answer
     (found,) = policies(stage)
-    assert found["PredictiveScalingPolicyConfiguration"] == predictive(**mode)["PredictiveScalingPolicyConfiguration"]
+    assert found["PredictiveScalingPolicyConfiguration"] == predictive(**given)["PredictiveScalingPolicyConfiguration"]
+    (decides,) = Registry(stage.settings.table_name).read_endpoint("llm").targets[CHAT_ID].policies
+    assert (decides.scales, decides.buffer_s, decides.max_capacity_buffer) == (scales, buffer_s, most)
+    assert [one["Id"] for one in decides.queries if one["ReturnData"]] == ["load"]
+    stage.call("DeleteScalingPolicy", **CHAT, PolicyName="ahead")
+    assert Registry(stage.settings.table_name).read_endpoint("llm").targets[CHAT_ID].policies == ()
 
 
 def test_a_target_below_one_with_a_maximum_is_accepted_with_a_warning(stage):

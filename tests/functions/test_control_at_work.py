@@ -618,6 +618,36 @@ def test_a_customized_load_is_turned_into_copies_by_what_the_hours_before_needed
     assert set(found["CapacityForecast"]["Values"]) == {4.0, 8.0}
 
 
+def test_a_history_that_cannot_be_read_is_said_in_the_decision_and_keeps_nobody_waiting(stage):
+    stage.call("RegisterScalableTarget", **CHAT, MinCapacity=2, MaxCapacity=8)
+    own = {"MetricName": "Load", "Namespace": "Own"}
+    queries = [
+        {"Id": "m", "MetricStat": {"Metric": own, "Stat": "Sum"}, "ReturnData": False},
+        {"Id": "e", "Expression": "NOSUCH(m)", "ReturnData": True},
+    ]
+    scaling = [{"Id": "m", "MetricStat": {"Metric": own, "Stat": "Sum"}}]
+    specification = {
+        "TargetValue": 5.0,
+        "CustomizedLoadMetricSpecification": {"MetricDataQueries": queries},
+        "CustomizedScalingMetricSpecification": {"MetricDataQueries": scaling},
+    }
+    invoke(
+        stage, "PutScalingPolicy", **CHAT, PolicyName="ahead", PolicyType="PredictiveScaling",
+        PredictiveScalingPolicyConfiguration={"Mode": "ForecastAndScale", "MetricSpecifications": [specification]},
+    )  # fmt: skip
+    stage.account.run_for(300)
+    decisions = [one.fields["decision"] for one in stage.account.logs if one.fields and "decision" in one.fields]
+    mine = [one for one in decisions if one["target"] == CHAT["ResourceId"] and "unread" in one]
+    unread = [text for one in mine for text in one["unread"]]
+    assert unread and all(text.startswith("metric history of policy ahead: ") for text in unread)
+    step = next(one for one in mine[-1]["steps"] if one["stage"] == "forecast")
+    assert (step["reason"], step["detail"]) == (
+        "ForecastSilent",
+        "ahead: silent: no forecast yet; its metric needs 24 known hours",
+    )
+    assert stage.copies("chat") == 2  # the minimum, all the same
+
+
 @pytest.mark.parametrize(
     ("start", "end", "said"),
     [

@@ -154,6 +154,17 @@ def break_policy(stage):
     return (CHAT["ResourceId"], "policies"), "put a scaling policy"
 
 
+def leave_a_forecast_alone(stage):
+    pair = {"PredefinedMetricType": "SageMakerInferenceComponentInvocationsPerCopy"}
+    configuration = {"MetricSpecifications": [{"TargetValue": 60, "PredefinedMetricPairSpecification": pair}]}
+    stage.call(
+        "PutScalingPolicy", **CHAT, PolicyName="ahead", PolicyType="PredictiveScaling",
+        PredictiveScalingPolicyConfiguration={"Mode": "ForecastAndScale", **configuration},
+    )  # fmt: skip
+    stage.call("DeleteScalingPolicy", **CHAT, PolicyName="busy")
+    return (CHAT["ResourceId"], "policies"), "answer no load; put a policy that does"
+
+
 def break_range(stage):
     stage.call("RegisterScalableTarget", **CHAT, MinCapacity=1, MaxCapacity=1)
     return (CHAT["ResourceId"], "policies"), "nothing can be scaled"
@@ -176,7 +187,17 @@ def no_reconcile(call, proceed):
 
 @pytest.mark.parametrize(
     "damage",
-    [break_nothing, break_alarm, break_tag, break_claim, break_aas, break_policy, break_range, break_reconcile],
+    [
+        break_nothing,
+        break_alarm,
+        break_tag,
+        break_claim,
+        break_aas,
+        break_policy,
+        leave_a_forecast_alone,
+        break_range,
+        break_reconcile,
+    ],
     ids=lambda one: one.__name__.removeprefix("break_"),
 )
 def test_the_doctor_finds_what_is_broken_and_says_what_to_do(operator, damage):

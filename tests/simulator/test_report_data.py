@@ -111,6 +111,28 @@ def test_capacity_is_copies_times_the_target_and_unknown_where_either_is():
     assert "capacity" not in timeline_columns({"timeline": rows[:1]})["components"][0]["series"]
 
 
+def test_what_was_decided_and_expected_is_drawn_beside_what_came():
+    rows = [
+        {"t": 0, "decided": 1, "current": 1, "copies_worth": 0.8, "expected_copies": 1.5},
+        {"t": 10, "decided": 3, "current": 1, "copies_worth": 1.9, "expected_copies": 2.7},
+    ]
+    columns = timeline_columns({"timeline": rows})
+    assert series_of(columns, "decided") == [(0, 1), (10, 3)]
+    assert series_of(columns, "copies_worth") == [(0, 0.8), (10, 1.9)]
+    assert series_of(columns, "expected_copies") == [(0, 1.5), (10, 2.7)]
+
+
+def test_a_decision_shows_the_demand_it_sized_for_and_what_it_expected():
+    said = {"recommended": 3, "copies_worth": 1.9, "expected": 2.7, "lead_s": 470.0}
+    steps = [
+        {"stage": "policies", "recommended": 3, "reason": "Demand", "inputs": {"winner": "sizing", "sizing": said}}
+    ]
+    (row,) = decision_rows({"decisions": [decision(0, 3, demand=9.6, steps=steps)]})["rows"]
+    assert (row["demand"], row["worth"], row["expected"], row["lead_s"]) == (9.6, 1.9, 2.7, 470.0)
+    (bare,) = decision_rows({"decisions": [decision(0, 3)]})["rows"]
+    assert not {"demand", "worth", "expected", "lead_s"} & set(bare)
+
+
 def test_a_gap_in_the_data_stays_a_gap():
     rows = [{"t": t, "demand": None if t == 20 else 5.0} for t in (0, 10, 20, 30)]
     assert series_of(timeline_columns({"timeline": rows}), "demand") == [(0, 5), (10, 5), (20, None), (30, 5)]

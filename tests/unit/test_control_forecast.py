@@ -8,7 +8,7 @@ import random
 import numpy as np
 import pytest
 
-from quickstep.capacity.forecast import DAY_H, HOUR_S, WEEK_H, capacity_for, forecast, load_per_capacity
+from quickstep.capacity.forecast import DAY_H, HOUR_S, WEEK_H, forecast, load_per_capacity
 
 NOW_S = 1_767_225_600.0
 """On the hour."""
@@ -86,11 +86,6 @@ def test_hours_that_are_not_known_are_not_hours_of_no_load():
 
 def test_no_load_at_all_forecasts_none():
     assert {value for _, value in forecast(hours([0.0] * 48), start_s=NOW_S, hours=48)} == {0.0}
-
-
-@pytest.mark.parametrize(("load", "per_unit", "want"), [(0, 5, 0), (1, 5, 1), (5, 5, 1), (5.1, 5, 2), (0.3, 0.1, 3)])
-def test_capacity_is_the_fewest_copies_that_carry_the_load(load, per_unit, want):
-    assert capacity_for(load, per_unit) == want
 
 
 def test_the_load_of_a_copy_is_learned_from_the_hours_that_have_all_three():

@@ -38,6 +38,7 @@ def test_every_stage_says_something_in_the_order_of_the_list():
     decision = decided([40] * 40, 8)
     assert [s.stage for s in decision.steps] == [
         "policies",
+        "forecast",
         "burst",
         "pending",
         "stabilization",

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from quickstep.model.forecast import Forecast
 from quickstep.model.headroom import Headroom
 from quickstep.model.observation import ServingChange
 from quickstep.model.state import (
@@ -47,6 +48,7 @@ FULL = TargetState(
     service_at_s=15.5,
     load=Minutes(60.0, (1.5, None, 2.0)),
     headroom=Headroom(0.4, -0.2, 30.5, 17.0, 450.0, 86_460.0, (1.0, 2.25), 0.5),
+    forecasts={"ahead": Forecast(18.0, 3780.0, 0.0, (1.5, None), 5.0, 450.0, 24, 0.5, 2.5, 0.5)},
     last_reason="Demand",
     last_look_s=16.0,
 )

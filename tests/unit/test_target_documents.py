@@ -12,6 +12,7 @@ from quickstep.model.targets import (
     AlarmBinding,
     DemandPolicy,
     Guards,
+    PredictivePolicy,
     ScalableTarget,
     Statistic,
     StepAdjustment,
@@ -33,13 +34,15 @@ STEPS = StepScalingPolicy(
 )
 TRACKING = TargetTrackingPolicy("tracking", 5.0, "s--high", "s--low", 10.0, 20.0, True)
 DEMAND = DemandPolicy("demand", 4.5, window_s=30.0, scale_in_hold_s=240.0)
+QUERIES = ({"Id": "load", "Expression": "a + b", "ReturnData": True},)
+AHEAD = PredictivePolicy("ahead", 5.0, QUERIES, None, scales=True, buffer_s=0.0, max_capacity_buffer=10, since_s=7.0)
 FULL = ScalableTarget(
     TargetId.of_component("chat"),
     "llm",
     "v",
     0,
     20,
-    (STEPS, TRACKING, DEMAND),
+    (STEPS, TRACKING, DEMAND, AHEAD),
     guards=Guards(burst_ratio=3.0, wake_cap=7),
     suspension=Suspension(scale_in=True),
     alarms=("s--a", "s--b"),
@@ -92,7 +95,8 @@ def test_every_alarm_that_may_speak_is_known():
 
 
 @pytest.mark.parametrize(
-    ("policies", "per_copy"), [((STEPS, TRACKING, DEMAND), 4.5), ((STEPS, TRACKING), 5.0), ((STEPS,), None), ((), None)]
+    ("policies", "per_copy"),
+    [((STEPS, TRACKING, DEMAND, AHEAD), 4.5), ((STEPS, TRACKING), 5.0), ((STEPS,), None), ((), None)],
 )
 def test_what_one_copy_is_meant_to_carry(policies, per_copy):
     assert replace(FULL, policies=policies).target_per_copy == per_copy

@@ -31,6 +31,9 @@ class Reason(StrEnum):
     BREACH_ALREADY_COUNTED = "BreachAlreadyCounted"
     POLICIES_DISAGREE = "PoliciesDisagree"
     SCALE_IN_DISABLED = "ScaleInDisabled"
+    FORECAST = "Forecast"
+    FORECAST_ONLY = "ForecastOnly"
+    FORECAST_SILENT = "ForecastSilent"
 
     # guards
     BURST_HOLD = "BurstHold"

@@ -13,6 +13,7 @@ from quickstep.model.targets import (
     Dimension,
     Guards,
     Policy,
+    PredictivePolicy,
     ScalableTarget,
     Statistic,
     StepAdjustment,
@@ -26,6 +27,7 @@ _KINDS: dict[str, type] = {
     "StepScaling": StepScalingPolicy,
     "TargetTrackingScaling": TargetTrackingPolicy,
     "DemandSizing": DemandPolicy,
+    "PredictiveScaling": PredictivePolicy,
 }
 
 
@@ -61,6 +63,8 @@ def _policy(row: Mapping[str, Any]) -> Policy:
         values["steps"] = tuple(StepAdjustment(**_known(StepAdjustment, s)) for s in values["steps"])
         values["alarms"] = tuple(AlarmBinding(**_known(AlarmBinding, a)) for a in values["alarms"])
         values["metric_aggregation"] = Statistic(values["metric_aggregation"])
+    if kind is PredictivePolicy:
+        values["queries"] = tuple(values["queries"])
     return kind(**values)
 
 

@@ -22,9 +22,23 @@ function decisionInWords(row, unit, runLength) {
   return `${what}, ${changeInWords(row, unit)} at ${writeMoment(row.t, runLength)}: ${outcome}`;
 }
 
+/* "Demand 12.4 in flight, worth 2.6 copies; 3.4 expected within 470 s". */
+function demandInWords(row, unit) {
+  if (row.demand === undefined) return null;
+  const parts = [`Demand ${writeNumber(row.demand, 1)} in flight`];
+  if (row.worth !== undefined) parts.push(`, worth ${writeNumber(row.worth, 1)} ${unit}`);
+  if (row.expected !== undefined) {
+    const within = row.lead_s === undefined ? "with the room that the target has in it" : `within ${writeNumber(row.lead_s)} s`;
+    parts.push(`; ${writeNumber(row.expected, 1)} expected ${within}`);
+  }
+  return parts.join("");
+}
+
 function explainDecision(row, words, unit, { withDetail = true } = {}) {
   const parts = [];
   if (row.detail && withDetail) parts.push(el("p", { class: "because", text: row.detail }));
+  const demand = demandInWords(row, unit);
+  if (demand) parts.push(el("p", { class: "facts demand", text: demand }));
   const facts = [];
   if (row.current !== undefined) facts.push(`${row.current} in service`);
   if (row.from !== undefined && row.from !== row.current) facts.push(`${row.from} already asked for`);

@@ -1,17 +1,16 @@
 /* A chart of several series over the shared time axis, with a legend whose buttons hide and show them.
 
    A series is {key, label, look, times, values, write}; look is one of step, line, steparea, area, bar. A value holds from its
-   time until the next for stepped looks. null is a gap. `shortage` names two series: where the first lies above the second,
-   the space between them is coloured. */
+   time until the next for stepped looks. null is a gap. `bands` are {key, wanted, had, label}, naming two series each: where
+   the first lies above the second, the space between them is coloured. */
 
 class Plot {
-  constructor(view, { title, unit, height, series, shortage = null, logarithmic = false, wholeNumbers = false, role }) {
+  constructor(view, { title, unit, height, series, bands = [], logarithmic = false, wholeNumbers = false, role }) {
     this.view = view;
     this.series = series;
-    this.shortage =
-      shortage && [shortage.wanted, shortage.had].every((key) => series.some((one) => one.key === key))
-        ? shortage
-        : null;
+    this.bands = bands.filter((band) =>
+      [band.wanted, band.had].every((key) => series.some((one) => one.key === key)),
+    );
     this.logarithmic = logarithmic;
     this.wholeNumbers = wholeNumbers;
     this.hiddenKeys = new Set();
@@ -23,10 +22,11 @@ class Plot {
       { class: "legend" },
       series.map((one) => this.legendButton(one)),
     );
-    if (this.shortage)
-      this.legend.append(
-        el("span", { class: "legend-note" }, swatch({ key: "shortage", look: "area" }), shortage.label),
-      );
+    this.legend.append(
+      ...this.bands.map((band) =>
+        el("span", { class: "legend-note" }, swatch({ key: band.key, look: "area" }), band.label),
+      ),
+    );
     this.node = el(
       "figure",
       { class: "plot" },
@@ -45,7 +45,8 @@ class Plot {
     this.frame.resize(width);
     this.scale = this.verticalScale();
     this.frame.grid.append(...this.scale.ticks.map((tick) => this.horizontalLine(tick)));
-    this.frame.content.replaceChildren(...this.visible().map((one) => this.shape(one)), ...this.shortageShape());
+    const bands = this.bands.flatMap((band) => this.between(band));
+    this.frame.content.replaceChildren(...this.visible().map((one) => this.shape(one)), ...bands);
     this.onDraw?.();
     this.point(this.view.moment);
   }
@@ -177,27 +178,25 @@ class Plot {
     return runs;
   }
 
-  shortageShape() {
-    if (!this.shortage) return [];
-    const [wanted, had] = ["wanted", "had"].map((role) =>
-      this.visible().find((one) => one.key === this.shortage[role]),
-    );
+  /* The area under `wanted`, cut to what lies above `had`. */
+  between(band) {
+    const [wanted, had] = ["wanted", "had"].map((role) => this.visible().find((one) => one.key === band[role]));
     if (!wanted || !had) return [];
     const runsOf = (one) => this.runs(slice(one, this.view.from, this.view.to), one.look.startsWith("step"));
-    const id = `${this.frame.clipId}-short`;
-    const aboveWhatWasThere = svg("path", {
+    const id = `${this.frame.clipId}-${band.key}`;
+    const above = svg("path", {
       d: runsOf(had)
         .map((run) => closed(run, 0))
         .join(""),
     });
     const area = svg("path", {
-      class: "shortage",
+      class: `band-between s-${band.key}`,
       "clip-path": `url(#${id})`,
       d: runsOf(wanted)
         .map((run) => closed(run, this.frame.bottom))
         .join(""),
     });
-    return [svg("clipPath", { id }, aboveWhatWasThere), area];
+    return [svg("clipPath", { id }, above), area];
   }
 }
 

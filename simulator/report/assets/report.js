@@ -40,7 +40,7 @@ function panelsOf(component, view, rows, stack) {
     height: 250,
     wholeNumbers: true,
     role: "group",
-    shortage: { wanted: "needed", had: "current", label: "too few" },
+    bands: [{ key: "shortage", wanted: "needed", had: "current", label: "too few" }],
     series: known(
       of("needed", "needed", "steparea", tenth),
       ...instances,
@@ -57,10 +57,26 @@ function panelsOf(component, view, rows, stack) {
       onOpen: (row) => stack.onOpenDecision(row),
     });
   add({
+    title: "Estimated, expected within the lead time, decided and there",
+    unit: unit,
+    height: 190,
+    bands: [
+      { key: "headroom", wanted: "expected_copies", had: "copies_worth", label: "headroom" },
+      { key: "coming", wanted: "decided", had: "current", label: "not yet there" },
+    ],
+    series: known(
+      of("needed", "needed, known afterwards", "area", tenth),
+      of("copies_worth", "demand estimate", "line", tenth),
+      of("expected_copies", "expected within the lead time", "line", tenth),
+      of("decided", "decided", "step", whole),
+      of("current", "in service", "step", whole),
+    ),
+  });
+  add({
     title: "Load and capacity",
     unit: "requests in flight",
     height: 170,
-    shortage: { wanted: "demand", had: "capacity", label: "over capacity" },
+    bands: [{ key: "shortage", wanted: "demand", had: "capacity", label: "over capacity" }],
     series: known(
       of("in_flight", "in flight", "area", tenth),
       of("demand", "demand sized for", "line", tenth),

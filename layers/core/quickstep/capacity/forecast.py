@@ -10,7 +10,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 
-HOUR_S = 3600.0
+from quickstep.model.forecast import HOUR_S
+
 DAY_H = 24
 WEEK_H = 168
 FEWEST_HOURS = 24
@@ -40,12 +41,6 @@ def forecast(history: Sequence[tuple[float, float]], *, start_s: float, hours: i
     level = _level(known, usual)
     first = _hour(start_s)
     return tuple((hour * HOUR_S, level * usual(hour)) for hour in range(first, first + hours))
-
-
-def capacity_for(load: float, load_per_unit: float) -> int:
-    """The fewest copies (or instances) that carry `load` at `load_per_unit` each; 0 for no load."""
-    # 3 × 0.1 is a little more than 0.3: that must not cost a copy.
-    return max(0, math.ceil(load / load_per_unit - 1e-9))
 
 
 def load_per_capacity(

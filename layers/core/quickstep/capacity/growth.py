@@ -29,6 +29,7 @@ PRIOR_MIN = 180.0
 """How strongly the usual growth counts: √copy of difference costs as much as so many idle copy-minutes."""
 PRICES: dict[float, float] = {95.0: 2.0, 98.0: 8.0, 99.0: 30.0, 99.5: 80.0}
 """Idle copy-minutes that one missing copy-minute is worth, by `slo_target` (percent of requests within their SLO)."""
+USUAL_DIAL = 98.0
 GROWTHS = (0.0, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.65, 0.8, 1.0, 1.3)
 SEASONS = (None, -1.2, -0.9, -0.7, -0.5, -0.35, -0.2, -0.1, 0.0, 0.1, 0.2, 0.35, 0.5, 0.8)
 SHORT_COPIES = 0.05

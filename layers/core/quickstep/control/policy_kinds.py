@@ -10,12 +10,12 @@ from quickstep.capacity.growth import PRICES
 from quickstep.control.binding import bindings, check_bindable
 from quickstep.control.context import ControlContext
 from quickstep.control.policy_alarms import DEMAND_LOW_PERIODS, specified_alarm, tracking_alarms
-from quickstep.control.predictive_rules import check_predictive
+from quickstep.control.predictive_rules import check_predictive, load_queries
 from quickstep.control.refusals import LimitExceededException, ValidationException
 from quickstep.control.tracked_metrics import concurrency, tracked_metric
 from quickstep.errors import InvalidPolicy
 from quickstep.gateways.autoscaling_model import DEMAND_SIZING
-from quickstep.model.targets import DemandPolicy, Policy, TargetId, TargetTrackingPolicy
+from quickstep.model.targets import DemandPolicy, Policy, PredictivePolicy, TargetId, TargetTrackingPolicy
 from quickstep.policy_documents import DEFAULT_COOLDOWN_S, step_policy_from_document
 
 CONFIGURATIONS: Mapping[str, str] = {
@@ -26,6 +26,9 @@ CONFIGURATIONS: Mapping[str, str] = {
 }
 """The member that holds a type's configuration; none for our own, which is configured by an option."""
 
+FORECAST_ONLY = "ForecastOnly"
+DEFAULT_BUFFER_S = 300
+"""AAS's default for SchedulingBufferTime."""
 TARGET_VALUE_LIMIT = 2.0**360
 TRACKED_BY_ALARM = "alarm"
 """`TargetTrackingPolicy.metric` of everything that is not the target's own concurrency: what the alarms read."""
@@ -36,7 +39,7 @@ class Built:
     """What a policy consists of. Nothing at all is what a deleted policy leaves."""
 
     policy: Policy | None = None
-    """None if the policy decides nothing: it only forecasts."""
+    """None is what a deleted policy leaves."""
     alarms: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     bound: tuple[str, ...] = ()
     wake_alarm: str | None = None
@@ -107,13 +110,18 @@ def _predictive(
 ) -> Built:
     _only(options, kind="PredictiveScaling")
     check_predictive(document, tid)
-    mode = document.get("Mode", "ForecastOnly")
-    if mode == "ForecastOnly":
-        return Built()
+    specification = document["MetricSpecifications"][0]
+    wanted = load_queries(specification, tid)
     return Built(
-        warnings=(
-            f"Mode is {mode}: the policy is stored and forecasts (GetPredictiveScalingForecast), but this version does not "
-            "scale by forecasts yet; give the target a policy that answers load",
+        PredictivePolicy(
+            name,
+            float(specification["TargetValue"]),
+            wanted.queries,
+            wanted.load_per_target_unit,
+            scales=document.get("Mode", FORECAST_ONLY) != FORECAST_ONLY,
+            buffer_s=float(document.get("SchedulingBufferTime", DEFAULT_BUFFER_S)),
+            max_capacity_buffer=document.get("MaxCapacityBuffer"),
+            since_s=context.now_s,
         )
     )
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
+from quickstep.model.forecast import Forecast
 from quickstep.model.headroom import Headroom
 from quickstep.model.observation import ServingChange
 
@@ -192,6 +193,8 @@ class TargetState:
     """Load of the last minutes, not yet with the history."""
     headroom: Headroom | None = None
     """What was learned about this target's load; None until there is an hour of it."""
+    forecasts: Mapping[str, Forecast] = field(default_factory=dict)
+    """What each forecasting policy has forecast, by its name."""
     last_reason: str | None = None
     """Reason of the last recorded decision: a repeated one is logged, not recorded again."""
     last_look_s: float | None = None
@@ -256,6 +259,7 @@ _BUILDERS = {
     "backoff": lambda row: Backoff(**row),
     "load": lambda row: Minutes(float(row["from_s"]), tuple(row.get("levels") or ())),
     "headroom": Headroom.from_dict,
+    "forecasts": lambda rows: {name: Forecast.from_dict(row) for name, row in rows.items()},
     "paused_until_s": float,
     "turns_s": _floats,
     "startup_s": _floats,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
 
 
 class Dimension(StrEnum):
@@ -119,7 +121,28 @@ class DemandPolicy:
     """Percent of requests that should keep their SLO, as a dial: 95, 98, 99 or 99.5 (see `capacity.growth.PRICES`)."""
 
 
-Policy = StepScalingPolicy | TargetTrackingPolicy | DemandPolicy
+@dataclass(frozen=True, slots=True)
+class PredictivePolicy:
+    """AAS `PredictiveScaling`: the load of the next hours, forecast from days of a metric, as a floor."""
+
+    name: str
+    target_value: float
+    """Of the scaling metric, per copy (or instance)."""
+    queries: tuple[Mapping[str, Any], ...]
+    """GetMetricData's, by the hour: `load`, and where `load_per_target_unit` is None `scaling` and `capacity`."""
+    load_per_target_unit: float | None
+    """Load of one copy (or instance) at a target value of 1; None = learned from what the hours before needed."""
+    scales: bool = False
+    """Mode ForecastAndScale; False: forecasts and is judged, and decides nothing."""
+    buffer_s: float = 300.0
+    """SchedulingBufferTime: capacity is asked for at least so long before the hour that needs it."""
+    max_capacity_buffer: float | None = None
+    """Percent that the maximum may stand above a forecast that reaches it; None = the maximum is kept."""
+    since_s: float = 0.0
+    """When the policy was put: what was learned for an earlier one is of no use."""
+
+
+Policy = StepScalingPolicy | TargetTrackingPolicy | DemandPolicy | PredictivePolicy
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from quickstep.gateways import cloudwatch, ownership, queues
 from quickstep.gateways.registry import EndpointRecord, Registry
 from quickstep.gateways.scaling_api import Call
 from quickstep.gateways.stack import DeployedStack
-from quickstep.model.targets import DemandPolicy, ScalableTarget, TargetTrackingPolicy
+from quickstep.model.targets import DemandPolicy, PredictivePolicy, ScalableTarget, TargetTrackingPolicy
 from quickstep.operate.overview import EndpointStanding, TargetStanding, overview, registered
 
 SILENT_S = 180.0
@@ -103,6 +103,10 @@ def _policies(target: ScalableTarget) -> Iterator[Check]:
     subject = target.target_id.resource_id
     if not target.policies:
         yield Check(subject, "policies", False, "it has none: nothing but its range scales it; put a scaling policy")
+        return
+    if all(isinstance(policy, PredictivePolicy) for policy in target.policies):
+        told = "it has forecasts only, which take nothing away and answer no load; put a policy that does"
+        yield Check(subject, "policies", False, told)
         return
     low = [p for p in target.policies if _goal(p) is not None and (_goal(p) or 0.0) < 1]
     if low:

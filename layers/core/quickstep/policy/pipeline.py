@@ -18,6 +18,7 @@ from quickstep.policy import (
     burst,
     cooldown,
     drain,
+    forecast_floor,
     manual,
     pace,
     pause,
@@ -36,6 +37,8 @@ Stage = Callable[[Facts, int], Step]
 STAGES: tuple[Stage, ...] = (
     # What every policy wants: the largest count wins, scale-in only if all agree.
     policies.apply,
+    # What is forecast for the hour that comes is there before it begins.
+    forecast_floor.apply,
     # A sudden doubling is answered from the newest datapoint, and nothing is removed for a while.
     burst.apply,
     # What is already on its way counts; right after a change of copies nothing is removed.
@@ -82,8 +85,9 @@ def decide(
     demand = demands.estimate(observation, state, now_s, window_s=window_s, target_per_copy=sized_per_copy)
     if policy is not None:
         state = pace.remember_load(state, demand)
+    most = forecast_floor.raised_maximum(target, state, now_s)
     facts = Facts(
-        target=target,
+        target=target if most == target.max_capacity else replace(target, max_capacity=most),
         observation=observation,
         state=state,
         now_s=now_s,

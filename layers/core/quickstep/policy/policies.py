@@ -2,7 +2,8 @@
 
 Application Auto Scaling's rule for several policies on one target. A policy that has nothing to say does not hold the
 others: a step policy speaks only when it changes the count (or is blind, or waits to scale in itself), a target
-tracking policy unless its scale-in is disabled, and demand sizing as soon as a copy serves.
+tracking policy unless its scale-in is disabled, and demand sizing as soon as a copy serves. A forecast takes nothing
+away, so it has no vote here: it is a floor under what the others want (`forecast_floor`).
 """
 
 from __future__ import annotations
@@ -13,7 +14,13 @@ from dataclasses import replace
 from quickstep.model.decision import Step
 from quickstep.model.headroom import MINUTE_S
 from quickstep.model.observation import Alarm, Series
-from quickstep.model.targets import DemandPolicy, Policy, StepScalingPolicy, TargetTrackingPolicy
+from quickstep.model.targets import (
+    DemandPolicy,
+    Policy,
+    PredictivePolicy,
+    StepScalingPolicy,
+    TargetTrackingPolicy,
+)
 from quickstep.policy import step_scaling, target_tracking
 from quickstep.policy.demand import DemandKind, serving_during
 from quickstep.policy.facts import Facts
@@ -28,14 +35,21 @@ def apply(facts: Facts, recommended: int) -> Step:
     `memory["step_memory"]` holds what a policy has answered, by policy name: to be kept only if the decision goes at
     least as far as that policy asked.
     """
-    opinions = [(policy, _ask(facts, policy)) for policy in facts.target.policies]
+    reactive = [policy for policy in facts.target.policies if not isinstance(policy, PredictivePolicy)]
+    opinions = [(policy, _ask(facts, policy)) for policy in reactive]
     voiced = [step for policy, step in opinions if _speaks(policy, step, facts.baseline)]
     answered: dict[str, object] = {}
     inputs: dict[str, object] = {}
     look_again_s = None
-    for _, step in opinions:
+    for policy, step in opinions:
         answered.update(step.memory.get("step_memory") or {})  # type: ignore[call-overload]
-        inputs[step.stage] = {"recommended": step.recommended, "reason": str(step.reason), "detail": step.detail}
+        inputs[step.stage] = {
+            "recommended": step.recommended,
+            "reason": str(step.reason),
+            "detail": step.detail,
+            # The others say all their numbers in words; of the sizing the numbers are drawn.
+            **(step.inputs if isinstance(policy, DemandPolicy) else {}),
+        }
         if step.look_again_at_s is not None and (look_again_s is None or step.look_again_at_s < look_again_s):
             look_again_s = step.look_again_at_s
     memory: dict[str, object] = {"step_memory": answered} if answered else {}
@@ -74,10 +88,12 @@ def size_for_demand(facts: Facts, policy: DemandPolicy) -> Step:
         "total": round(load.total, 3),
         "target_per_copy": policy.target_per_copy,
         "statistic": demand.statistic,
+        "copies_worth": round(load.level, 3),
+        "expected": round(sizing.expected(load), 3),
     }
     if sizing.headroom is not None:
         inputs |= {
-            "copies_worth": round(load.level, 3),
+            "lead_s": sizing.headroom.lead_s,
             "growth": sizing.headroom.growth,
             "trust": round(sizing.trust, 2),
         }

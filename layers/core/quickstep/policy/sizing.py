@@ -39,7 +39,7 @@ class Sizing:
 
     def copies(self, load: Load) -> int:
         """Copies for `load`. Monotone in it; never fewer than carry it at their limit."""
-        return max(0, math.ceil(self._copies_worth(load) - ROUNDING))
+        return max(0, math.ceil(self.expected(load) - ROUNDING))
 
     def season_copies(self) -> int:
         """Copies that yesterday's minutes ask for, whatever the load is now; 0 without a season."""
@@ -48,7 +48,8 @@ class Sizing:
         root = max(0.0, math.sqrt(self.seasonal) + self.headroom.season)
         return math.ceil(self.trust * root * root - ROUNDING)
 
-    def _copies_worth(self, load: Load) -> float:
+    def expected(self, load: Load) -> float:
+        """The most load that is expected within the lead time, in copies' worth: what `copies` rounds up."""
         plain = load.total / self.target_per_copy * DIAL.get(self.slo_target, 1.0)
         if self.headroom is None:
             return plain

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from quickstep.capacity import growth
 from quickstep.capacity.plan import EndpointView, copies_per_instance_of, plan_endpoint
@@ -16,7 +16,7 @@ from quickstep.model.state import EndpointState, Minutes, TargetState
 from quickstep.model.targets import TargetId
 from quickstep.policy.pipeline import decide
 from quickstep.settings import Settings
-from quickstep.usecases import learn
+from quickstep.usecases import learn, outlook
 from quickstep.usecases.gather import Gathered, gather
 
 
@@ -42,19 +42,22 @@ class Considered:
 
 def consider(record: EndpointRecord, now_s: float, settings: Settings, registry: Registry) -> Considered:
     """Gather and decide for every target of `record`; AWS is read, and once an hour the history of load that is in
-    `registry`. Nothing is changed anywhere.
+    `registry`, and that of forecast metrics. Nothing is changed anywhere.
 
     Raises `EndpointNotFound`, `Throttled`, `AccessDenied` or `OutcomeUnknown` if the endpoint itself cannot be read.
     """
     seen = gather(record, now_s)
     followed, endpoint_notes = _follow_endpoint(seen, now_s)
     states, notes = _follow_targets(record, seen, now_s)
-    histories = {}
+    histories, unread = {}, seen.unread
     for tid, state in states.items():
+        target, component = record.targets[tid], seen.observations[tid].component
+        moved = learn.moved_by_us(target, seen.endpoint, followed, component.variant if component else None)
         if growth.is_due(state):
-            target, component = record.targets[tid], seen.observations[tid].component
-            moved = learn.moved_by_us(target, seen.endpoint, followed, component.variant if component else None)
-            states[tid], histories[tid] = learn.learned(target, state, registry.read_load(tid), moved, now_s)
+            state, histories[tid] = learn.learned(target, state, registry.read_load(tid), moved, now_s)
+        states[tid], refused = outlook.renewed(target, state, moved, now_s)
+        unread += refused
+    seen = replace(seen, unread=unread)
     wishes = tuple(
         Wish(
             record.targets[tid],

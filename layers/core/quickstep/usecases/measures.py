@@ -57,6 +57,7 @@ def publish(look: Look) -> None:
         telemetry.count("StuckUpdates")
     if is_under_way(look):
         _publish_counts(look)
+    _publish_forecasts(look)
     used = budget_used_percent(look)
     if used is not None and (is_under_way(look) or used > 100.0):
         telemetry.count("BudgetUsedPercent", "Percent", used)
@@ -126,6 +127,18 @@ def _publish_counts(look: Look) -> None:
         },
         {"Endpoint": endpoint.name},
     )
+
+
+def _publish_forecasts(look: Look) -> None:
+    """How good each forecasting policy has been, whenever it has been judged anew: once an hour."""
+    for target_id, state in sorted(look.states.items()):
+        before = look.record.state(target_id).forecasts
+        for name, forecast in sorted(state.forecasts.items()):
+            skill = forecast.skill
+            if skill is not None and (name not in before or before[name].learned_at_s != forecast.learned_at_s):
+                telemetry.gauges(
+                    {"ForecastSkillPercent": (round(100 * skill, 1), "Percent")}, {"Target": target_id.resource_id}
+                )
 
 
 def _cost_per_hour_usd(look: Look) -> float | None:
