@@ -15,6 +15,7 @@ from simulator.cli import (
     operate_commands,
     serve_command,
     simulate_command,
+    suggest_command,
     trace_command,
 )
 from simulator.cli.failures import UsageProblem
@@ -35,6 +36,7 @@ app.command("dashboard")(dashboard_command.dashboard)
 app.command("calibrate")(bench_command.calibrate)
 app.add_typer(trace_command.app, name="trace")
 app.command("migrate")(migrate_command.migrate)
+app.command("suggest")(suggest_command.suggest)
 for command in ("status", "explain", "history", "plan", "watch", "pause", "resume", "pin", "wake", "doctor"):
     app.command(command)(getattr(operate_commands, command))
 

@@ -110,7 +110,7 @@ def history(
 ) -> None:
     """Show what was done to a target and what was not, newest first, each with its cause."""
     with in_account(stack, region=region, profile=profile, emulate=emulate, after_s=after) as where:
-        row = _registered(where, target)
+        row = registered_target(where, target)
         found = _activities(where, row["ResourceId"], limit=limit, everything=not changes)
     _show(found, activity_lines(found), json_out)
 
@@ -175,7 +175,7 @@ def wake(
 ) -> None:
     """Wake a component that has no copies."""
     with in_account(stack, region=region, profile=profile, emulate=emulate, after_s=after) as where:
-        row = _registered(where, target)
+        row = registered_target(where, target)
         kind, _, name = row["ResourceId"].partition("/")
         if kind != "inference-component":
             raise UsageProblem(f"{row['ResourceId']} cannot sleep, so it cannot be woken: name an inference component")
@@ -259,6 +259,18 @@ def resource_id(word: str) -> str:
     return word if "/" in word else f"inference-component/{word}"
 
 
+def registered_target(where: InAccount, word: str) -> Mapping[str, Any]:
+    """The registered target that a word of the command line means; UsageProblem if there is none."""
+    rid = resource_id(word)
+    rows = registered(where.quickstep, [rid])
+    if not rows:
+        known = [row["ResourceId"] for row in registered(where.quickstep)]
+        some = ", ".join(known[:5]) or "none"
+        more = f" and {len(known) - 5} more" if len(known) > 5 else ""
+        raise UsageProblem(f"{rid} is not registered with stack {where.stack.name}; it has {some}{more}")
+    return rows[0]
+
+
 def _set(
     target: str,
     options: Mapping[str, Any],
@@ -270,26 +282,15 @@ def _set(
     json_out: str | None,
 ) -> None:
     with in_account(stack, region=region, profile=profile, emulate=emulate, after_s=after) as where:
-        row = _registered(where, target)
+        row = registered_target(where, target)
         request = {name: row[name] for name in ("ServiceNamespace", "ResourceId", "ScalableDimension")}
         where.quickstep("RegisterScalableTarget", {**request, "QuickstepOptions": dict(options)})
         found = _standings(where, [row["ResourceId"]])
     _show([_plain(one) for one in found], standing_lines(found), json_out)
 
 
-def _registered(where: InAccount, word: str) -> Mapping[str, Any]:
-    rid = resource_id(word)
-    rows = registered(where.quickstep, [rid])
-    if not rows:
-        known = [row["ResourceId"] for row in registered(where.quickstep)]
-        some = ", ".join(known[:5]) or "none"
-        more = f" and {len(known) - 5} more" if len(known) > 5 else ""
-        raise UsageProblem(f"{rid} is not registered with stack {where.stack.name}; it has {some}{more}")
-    return rows[0]
-
-
 def _standings(where: InAccount, words: list[str]) -> list[EndpointStanding]:
-    rows = [_registered(where, word) for word in words] if words else registered(where.quickstep)
+    rows = [registered_target(where, word) for word in words] if words else registered(where.quickstep)
     return list(overview(rows, aas=where.aas, registry=where.registry, settings=where.stack.settings))
 
 

@@ -12,7 +12,7 @@ from quickstep.gateways.metric_queries import renamed
 from quickstep.gateways.refusals import translated
 from quickstep.gateways.sagemaker import seconds
 from quickstep.model.observation import Alarm, AlarmState, Datapoint, Metrics, Series
-from quickstep.model.targets import Dimension, ScalableTarget
+from quickstep.model.targets import ScalableTarget, TargetId
 
 NAMESPACE = "AWS/SageMaker"
 HIGH_RESOLUTION_S = 10
@@ -26,7 +26,7 @@ ALARM_DELAY_S = 120.0
 ALARMS_PER_CALL = 100
 """The most alarm names that one DescribeAlarms takes, and the most alarms that one page returns."""
 
-_MICROSECONDS_PER_SECOND = 1e6
+MICROSECONDS_PER_SECOND = 1e6
 _BELOW = frozenset({"LessThanThreshold", "LessThanOrEqualToThreshold", "LessThanLowerThreshold"})
 
 
@@ -59,7 +59,7 @@ def target_metrics(target: ScalableTarget, *, now_s: float, concurrency_window_s
         concurrency=_merge(read.get("concurrency_average"), read.get("concurrency_maximum")),
         invocations=_averages(read.get("invocations"), MINUTE_S),
         no_capacity=_averages(read.get("no_capacity"), HIGH_RESOLUTION_S),
-        model_latency_s=_averages(read.get("model_latency"), MINUTE_S, scale=1 / _MICROSECONDS_PER_SECOND),
+        model_latency_s=_averages(read.get("model_latency"), MINUTE_S, scale=1 / MICROSECONDS_PER_SECOND),
     )
 
 
@@ -134,13 +134,17 @@ def _named(metric: Mapping[str, Any]) -> dict[str, str]:
 # -- metrics ----------------------------------------------------------------------------------------------------------
 
 
+def concurrency_metric(target_id: TargetId) -> tuple[str, dict[str, str]]:
+    """Name of a target's concurrency metric, and the dimensions of all its invocation metrics."""
+    if target_id.component is not None:
+        return "ConcurrentRequestsPerCopy", {"InferenceComponentName": target_id.component}
+    _, endpoint, _, variant = target_id.resource_id.split("/", 3)
+    return "ConcurrentRequestsPerModel", {"EndpointName": endpoint, "VariantName": variant}
+
+
 def _queries(target: ScalableTarget) -> list[dict[str, Any]]:
     component = target.target_id.component
-    if target.target_id.dimension is Dimension.COPIES:
-        concurrency, dimensions = "ConcurrentRequestsPerCopy", {"InferenceComponentName": component}
-    else:
-        _, endpoint, _, variant = target.target_id.resource_id.split("/", 3)
-        concurrency, dimensions = "ConcurrentRequestsPerModel", {"EndpointName": endpoint, "VariantName": variant}
+    concurrency, dimensions = concurrency_metric(target.target_id)
     rows = [
         ("concurrency_average", concurrency, "Average", HIGH_RESOLUTION_S),
         ("concurrency_maximum", concurrency, "Maximum", HIGH_RESOLUTION_S),
