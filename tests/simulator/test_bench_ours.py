@@ -24,7 +24,7 @@ MINUTES = 40
 TARGET, COPIES, MOST = 17.0, 4, 16
 # mode, kind of traffic, seed. Chosen so that no two things fall into the same second: where they do, a moment decides
 # which datapoint a look sees, and the two part after a few changes (`bench.full_stack` compares whole days).
-SAME = [("fixed", "chat", 1), ("managed", "bursty", 5)]
+SAME = [("fixed", "chat", 3), ("managed", "bursty", 2)]
 
 
 @pytest.mark.parametrize(("mode", "kind", "seed"), SAME)
@@ -34,7 +34,7 @@ def test_the_bench_asks_for_what_the_full_stack_asks_for(mode, kind, seed):
         traffic, M, target_per_copy=TARGET, copies=COPIES, max_copies=MOST, managed=mode == "managed", seed=seed
     )
     theirs, ours = found["full_stack"], found["bench"]
-    assert theirs["changes"] == ours["changes"] == found["first_changes_that_agree"] >= 8
+    assert theirs["changes"] == ours["changes"] == found["first_changes_that_agree"] >= 7
     # Handlers and states take a moment each that the bench only knows on average.
     assert found["share_of_time_with_other_copies"] < 0.05
     assert ours["instance_hours"] == pytest.approx(theirs["instance_hours"], rel=0.02)

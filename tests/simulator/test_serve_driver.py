@@ -273,7 +273,7 @@ def test_a_component_that_is_made_later_gets_its_own_traffic_and_a_new_one_when_
         live.account.run_for(300.0)
         assert live.resource_ids() == [CHAT]
         live.account.call("sagemaker", "CreateInferenceComponent", create)
-        live.account.run_for(120.0)
+        live.account.run_for(900.0)  # Its instance was released meanwhile.
         again = live.fleet("inference-component/late")
         assert again is not first
         assert (again.serving_copies, again.in_flight) == (1, 0)

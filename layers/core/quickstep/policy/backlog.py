@@ -15,12 +15,6 @@ OVER = 1.25
 DRAIN = OVER
 """An overload is met with at least so many times the copies that serve: they also have to drain the queue. Not less than
 OVER, or a load that crosses it would be met with fewer copies than one that just does not."""
-STANDS_STILL = 2.0
-"""The same for an overload that does not grow: callers that wait for their answers before they ask again (a closed loop)
-look like this, and in a closed loop whoever waits is demand."""
-STILL_S = 120.0
-STILL = 0.1
-"""It stands still if it is within this share of what it was STILL_S ago."""
 CALM_POINTS = 6
 """After so many datapoints in a row without overload the overload is over, and what it asked for is forgotten."""
 JUMP = 0.25
@@ -57,8 +51,7 @@ def bound(
             continue
         calm = 0
         growth_per_s = _growth_per_s(times_s, raw, i)
-        at_least = STANDS_STILL if _stands_still(times_s, raw, i) else DRAIN
-        arriving = max(at_least * carried, carried + growth_per_s * service_s)
+        arriving = max(DRAIN * carried, carried + growth_per_s * service_s)
         if most > 0:
             faster_per_s = growth_per_s - _fastest_per_s(times_s, raw, i)
             if faster_per_s * (times_s[i] - times_s[i - 1]) > JUMP * raw[i - 1]:
@@ -70,15 +63,6 @@ def bound(
 
 def _growth_per_s(times_s: Sequence[float], raw: Sequence[float], i: int) -> float:
     return max(0.0, raw[i] - raw[i - 1]) / (times_s[i] - times_s[i - 1])
-
-
-def _stands_still(times_s: Sequence[float], raw: Sequence[float], i: int) -> bool:
-    j = i
-    while j > 0 and times_s[j] > times_s[i] - STILL_S:
-        j -= 1
-        if abs(raw[j] - raw[i]) > STILL * raw[i]:
-            return False
-    return times_s[j] <= times_s[i] - STILL_S
 
 
 def _fastest_per_s(times_s: Sequence[float], raw: Sequence[float], i: int) -> float:
