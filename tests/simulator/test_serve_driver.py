@@ -270,10 +270,10 @@ def test_a_component_that_is_made_later_gets_its_own_traffic_and_a_new_one_when_
         first = live.fleet("inference-component/late")
         assert (first.serving_copies, first.in_flight, live.fleet(CHAT).in_flight) == (1, 3, 0)
         live.account.call("sagemaker", "DeleteInferenceComponent", {"InferenceComponentName": "late"})
-        live.account.run_for(300.0)
+        live.account.run_for(60.0)  # Not so long that the instance is released: nobody would add one for it.
         assert live.resource_ids() == [CHAT]
         live.account.call("sagemaker", "CreateInferenceComponent", create)
-        live.account.run_for(900.0)  # Its instance was released meanwhile.
+        live.account.run_for(120.0)
         again = live.fleet("inference-component/late")
         assert again is not first
         assert (again.serving_copies, again.in_flight) == (1, 0)
