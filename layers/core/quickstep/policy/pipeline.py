@@ -194,16 +194,25 @@ def _look_again_at_s(facts: Facts, steps: list[Step]) -> float | None:
     return first_s
 
 
-UNSEEN_S = 61.0
-"""Just beyond what counts as due at once: the next reconcile looks, no loop is kept running for it."""
+UNSEEN_S = 601.0
+"""A look costs money where nothing happens, so it is not taken every minute: on generated days and on P5 every minute, three,
+five and ten minutes reach the same service level at the same cost within chance."""
 
 
 def _outgrows_unseen(facts: Facts, last: Step) -> bool:
-    """True if load may outgrow its headroom while every copy is below the alarm's threshold: then no event would come."""
-    sizing = facts.sizing
-    if sizing is None or sizing.trust == 0 or facts.demand.kind is not demands.DemandKind.KNOWN:
+    """True if load may outgrow its headroom while every copy is below the alarm's threshold: then no event would come.
+
+    That is so if the most that no alarm tells of, the target on every copy, already needs more copies than there will be.
+    Where growth is small (a quiet component) it never does, and no look is paid for.
+    """
+    sizing, copies = facts.sizing, last.recommended
+    if sizing is None or sizing.trust == 0 or copies < 1 or facts.demand.kind is not demands.DemandKind.KNOWN:
         return False
-    return last.reason not in _OPERATORS_HAND and last.recommended < facts.target.max_capacity
+    if last.reason in _OPERATORS_HAND or copies >= facts.target.max_capacity:
+        return False
+    silent = copies * sizing.target_per_copy
+    worth = pace.copies_worth(silent, copies, sizing.target_per_copy)
+    return sizing.copies(demands.Load(silent, worth)) > copies
 
 
 def _who_raised(steps: list[Step], baseline: int) -> str:
