@@ -8,13 +8,12 @@ from typing import Annotated
 import typer
 
 from simulator.cli.failures import UsageProblem, project_root, write_json, write_text
+from simulator.cli.scenario_traffic import scenario_traffic
 from simulator.not_emulated import NotEmulated
 from simulator.report.dashboard import evaluate_dashboard
 from simulator.report.dashboard_page import as_json, render_dashboard
 from simulator.run import staged
 from simulator.scenario import Scenario, ScenarioError, read_scenario
-from simulator.traffic.load import load_traffic
-from simulator.traffic.rows import TraceError
 
 
 def dashboard(
@@ -38,21 +37,9 @@ def dashboard(
         raise UsageProblem(f"--last is {last:g} hours; give 0.25 to 168")
     try:
         stage_of = read_scenario(scenario) if scenario is not None else Scenario()
-        part = stage_of.traffic
-        wanted = trace or part.trace
-        if wanted is None:
-            raise UsageProblem("no traffic: give --trace, or a scenario with traffic.trace")
-        traffic = load_traffic(
-            wanted,
-            profile=stage_of.profile,
-            seed=seed,
-            scale=part.scale,
-            mean_copies=part.mean_copies,
-            duration_s=part.duration_s,
-            offset_s=part.offset_s,
-        )
-    except (ScenarioError, TraceError) as error:
+    except ScenarioError as error:
         raise UsageProblem(str(error)) from None
+    traffic = scenario_traffic(stage_of, trace=trace, seed=seed)
     with staged(traffic, stage_of, template=template or project_root() / "template.yaml", seed=seed) as stage:
         stage.run_until(traffic.end_s - traffic.start_s)
         try:

@@ -88,27 +88,16 @@ def _emulated(path: Path, stack: str, after_s: float) -> Iterator[Callable[[floa
     # Imported here: a command against a real account needs nothing of the emulation.
     from simulator.account import EmulatedAccount
     from simulator.cli.invoke_command import DEFAULT_TARGET
+    from simulator.cli.scenario_traffic import scenario_traffic
     from simulator.clock import EPOCH_S
     from simulator.run import check_settings, put_endpoint, sagemaker_options, staged, template_parameters
     from simulator.scenario import ScenarioError, read_scenario
-    from simulator.traffic.load import load_traffic
-    from simulator.traffic.rows import TraceError
 
     template = project_root() / "template.yaml"
     try:
         scenario = read_scenario(path)
-        part = scenario.traffic
-        if part.trace is not None:
-            traffic = load_traffic(
-                part.trace,
-                profile=scenario.profile,
-                seed=0,
-                scale=part.scale,
-                mean_copies=part.mean_copies,
-                duration_s=part.duration_s,
-                offset_s=part.offset_s,
-            )
-            with staged(traffic, scenario, template=template, stack_name=stack) as stage:
+        if scenario.traffic.trace is not None:
+            with staged(scenario_traffic(scenario), scenario, template=template, stack_name=stack) as stage:
                 stage.run_until(after_s)
                 yield stage.account.run_for
             return
@@ -122,7 +111,7 @@ def _emulated(path: Path, stack: str, after_s: float) -> Iterator[Callable[[floa
             put_endpoint(account, scenario)
             account.run_for(after_s)
             yield account.run_for
-    except (ScenarioError, TraceError) as error:
+    except ScenarioError as error:
         raise UsageProblem(str(error)) from None
 
 

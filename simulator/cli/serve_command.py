@@ -14,6 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from simulator.cli.failures import UsageProblem, project_root, write_json
+from simulator.cli.scenario_traffic import scenario_traffic
 from simulator.physics.requests import OpenArrivals
 from simulator.run import POLICIES
 from simulator.scenario import Scenario, ScenarioError, read_scenario
@@ -22,8 +23,7 @@ from simulator.serve.app import make_app
 from simulator.serve.driver import AccountDriver
 from simulator.serve.live import LiveAccount, live_account
 from simulator.serve.server import AddressInUse, listen, run, url_of
-from simulator.traffic.load import Traffic, load_traffic
-from simulator.traffic.rows import TraceError
+from simulator.traffic.load import Traffic
 
 DEFAULT_PORT = 4599
 QUIET_IN_FLIGHT = 1
@@ -116,24 +116,12 @@ def serve(
 def _read(scenario_file: Path | None, trace: str | None, seed: int) -> tuple[Scenario, Traffic]:
     try:
         scenario = read_scenario(scenario_file) if scenario_file is not None else Scenario(name="serve")
-        part, start_s = scenario.traffic, float(math.floor(time.time()))
-        if trace is None and part.trace is None:
-            return scenario, Traffic(
-                OpenArrivals((), (), (), start_s), "", "none", start_s, start_s, 1.0, requests_read=0
-            )
-        traffic = load_traffic(
-            trace or part.trace or "",
-            profile=scenario.profile,
-            seed=seed,
-            start_s=start_s,
-            scale=part.scale,
-            mean_copies=part.mean_copies,
-            duration_s=part.duration_s,
-            offset_s=part.offset_s,
-        )
-    except (ScenarioError, TraceError) as error:
+    except ScenarioError as error:
         raise UsageProblem(str(error)) from None
-    return scenario, traffic
+    start_s = float(math.floor(time.time()))
+    if trace is None and scenario.traffic.trace is None:
+        return scenario, Traffic(OpenArrivals((), (), (), start_s), "", "none", start_s, start_s, 1.0, requests_read=0)
+    return scenario, scenario_traffic(scenario, trace=trace, seed=seed, start_s=start_s)
 
 
 def _facts(live: LiveAccount, url: str, speed: float) -> dict[str, Any]:

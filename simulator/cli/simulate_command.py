@@ -9,13 +9,12 @@ import typer
 
 from simulator.cli.failures import UsageProblem, project_root, write_json, write_text
 from simulator.cli.progress import RunProgress
+from simulator.cli.scenario_traffic import scenario_traffic
 from simulator.report import render_report
 from simulator.report.headline import headline
 from simulator.run import POLICIES, Progress
 from simulator.run import simulate as run_simulation
 from simulator.scenario import Scenario, ScenarioError, read_scenario
-from simulator.traffic.load import load_traffic
-from simulator.traffic.rows import TraceError
 
 
 def simulate(
@@ -57,21 +56,9 @@ def _run(
         raise UsageProblem(f"policy {policy!r} is not one of {', '.join(POLICIES)}")
     try:
         scenario = read_scenario(scenario_file) if scenario_file is not None else Scenario()
-        part = scenario.traffic
-        wanted = trace or part.trace
-        if wanted is None:
-            raise UsageProblem("no traffic: give --trace, or a scenario with traffic.trace")
-        traffic = load_traffic(
-            wanted,
-            profile=scenario.profile,
-            seed=seed,
-            scale=part.scale,
-            mean_copies=part.mean_copies,
-            duration_s=part.duration_s,
-            offset_s=part.offset_s,
-        )
-    except (ScenarioError, TraceError) as error:
+    except ScenarioError as error:
         raise UsageProblem(str(error)) from None
+    traffic = scenario_traffic(scenario, trace=trace, seed=seed)
     if traffic.rows_skipped and not quiet:
         typer.echo(
             f"{traffic.name}: {traffic.rows_skipped} broken rows left out: {'; '.join(traffic.broken_rows)}", err=True

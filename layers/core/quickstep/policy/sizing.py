@@ -13,8 +13,9 @@ from dataclasses import dataclass
 
 from quickstep.model.headroom import Headroom
 from quickstep.policy.demand import ROUNDING, Load
+from quickstep.policy.pace import LIMIT_SHARE
 
-LIMIT_OVER_TARGET = 1 / 0.7
+LIMIT_OVER_TARGET = 1 / LIMIT_SHARE
 """A copy keeps its users' SLO up to about so many times its target: the target is meant to be 0.7 of what it can carry."""
 TRUSTED_H = 12.0
 """Hours of history at which what was learned counts fully; before, in proportion."""
