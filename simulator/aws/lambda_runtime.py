@@ -310,7 +310,11 @@ def _process_of(
         yield
     finally:
         time.time, time.time_ns, time.sleep = times
-        sys.stdout, sys.stderr = outer
+        # Whoever has put streams of their own there meanwhile keeps them.
+        if sys.stdout is streams[0]:
+            sys.stdout = outer[0]
+        if sys.stderr is streams[1]:
+            sys.stderr = outer[1]
         log.close()
         for path in paths:
             with contextlib.suppress(ValueError):
